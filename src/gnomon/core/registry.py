@@ -1,0 +1,83 @@
+"""Benchmarks, tasks, systems and protocols by name, from entry points.
+
+Built-in parts are listed in this package's own `pyproject.toml`; a plug-in package lists its parts the
+same way under the same groups. Nothing is imported until it is asked for, so listing names is cheap and
+a broken plug-in hurts only whoever asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gnomon.core.errors import GnomonError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name and the package it comes from."""
+
+    name: str
+    origin: str
+    point: EntryPoint
+
+
+class Registry:
+    """The parts of one kind. Two packages that register the same name are refused."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.group = f"gnomon.{kind}s"
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for point in entry_points(group=self.group):
+            origin = point.dist.name if point.dist else "unknown"
+            known = entries.get(point.name)
+            if known and (known.origin, known.point.value) != (origin, point.value):
+                raise GnomonError(
+                    f"{self.kind} {point.name!r} is registered by both {known.origin} and {origin}: "
+                    f"uninstall one of them"
+                )
+            entries[point.name] = Entry(point.name, origin, point)
+        return dict(sorted(entries.items()))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        return list(self._entries)
+
+    def load(self, name: str) -> Any:
+        """Import what is registered under this name.
+
+        Raises:
+            UnknownNameError: Nothing is; the message offers the nearest name.
+            GnomonError: The package that registers it cannot be imported.
+        """
+        if name not in self._entries:
+            raise UnknownNameError(self.kind, name, self._entries)
+        entry = self._entries[name]
+        try:
+            return entry.point.load()
+        except GnomonError:
+            raise
+        except Exception as error:
+            raise GnomonError(
+                f"{self.kind} {name!r} from package {entry.origin} cannot be loaded: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+BENCHMARKS = Registry("benchmark")
+TASKS = Registry("task")
+SYSTEMS = Registry("system")
+PROTOCOLS = Registry("protocol")

@@ -1,0 +1,226 @@
+"""The run folder: everything a stranger needs to believe, or doubt, a number.
+
+    RUN/
+      run.json             what was asked, the machine, results, verdict (written whole, atomically)
+      lock                 held while the run goes on; a free lock on a running run means it was killed
+      MEASUREMENT/         one folder a measurement (`server`, `accuracy`): logs and raw samples
+      report.html
+
+`RunWriter` makes one while a run goes on; `Run` reads one back, in whatever state it was left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from gnomon.core.errors import RunFolderError
+from gnomon.core.files import write_atomically
+from gnomon.core.verdict import Check, Verdict
+
+SCHEMA_VERSION = 1
+RUN_FILE = "run.json"
+LOCK_FILE = "lock"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands on disk.
+
+    Attributes:
+        path: The run folder.
+        record: The whole of `run.json`.
+        status: `complete`, `aborted` (stopped by a person, a fault or a kill) or `running`.
+    """
+
+    path: Path
+    record: dict[str, Any] = field(repr=False)
+    status: str
+
+    @property
+    def id(self) -> str:
+        """The folder's name as it was made."""
+        return str(self.record["id"])
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict; a run that did not complete is never valid."""
+        stored = self.record.get("verdict")
+        verdict = Verdict.from_json(stored) if stored else Verdict(self.record["rules"], ())
+        if self.status == "complete":
+            return verdict
+        if any(check.name == "completed" for check in verdict.failures):
+            return verdict
+        reason = self.record.get("aborted_because") or "the process was killed"
+        unfinished = Check(
+            "completed", False, self.status, "complete", f"{reason}: run it again", ""
+        )
+        return Verdict(verdict.profile, (unfinished, *verdict.checks), verdict.comparable)
+
+    @property
+    def measurements(self) -> dict[str, dict[str, Any]]:
+        """By name: settings, result and faults of each measurement, as stored."""
+        return dict(self.record.get("measurements", {}))
+
+    @property
+    def result(self) -> dict[str, dict[str, Any]]:
+        """By measurement name: the figures."""
+        return {
+            name: stored["result"]
+            for name, stored in self.measurements.items()
+            if stored.get("result") is not None
+        }
+
+    @property
+    def samples(self) -> dict[str, Any]:
+        """By measurement name: the raw samples, as the protocol reads them from the folder."""
+        from gnomon.core.registry import PROTOCOLS
+
+        protocol = PROTOCOLS.load(self.record["protocol"])
+        return {name: protocol.read_samples(self, name) for name in self.measurements}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """Read a run folder, finished or not.
+
+        Raises:
+            RunFolderError: There is no run there, or it was made by a newer version.
+        """
+        path = Path(path)
+        if path.name == RUN_FILE:
+            path = path.parent
+        try:
+            text = (path / RUN_FILE).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise RunFolderError(f"{path} holds no {RUN_FILE}: not a run folder") from None
+        except OSError as error:
+            raise RunFolderError(f"{path / RUN_FILE} cannot be read: {error.strerror}") from None
+        try:
+            record = json.loads(text)
+            version = record["schema_version"]
+            status = record["status"]
+        except (ValueError, KeyError, TypeError):
+            raise RunFolderError(f"{path / RUN_FILE} is damaged: not a run record") from None
+        if version > SCHEMA_VERSION:
+            raise RunFolderError(
+                f"{path / RUN_FILE} has schema version {version}, this is gnomon for version "
+                f"{SCHEMA_VERSION}: upgrade gnomon"
+            )
+        if status == "running" and not _is_locked(path / LOCK_FILE):
+            status = "aborted"
+        return cls(path, record, status)
+
+
+class RunWriter:
+    """A run in progress. Use as a context manager: leaving it by an exception marks it aborted."""
+
+    def __init__(self, out: Path | str, name: str, record: Mapping[str, Any]) -> None:
+        """Make the folder.
+
+        Args:
+            out: Where run folders go; made if missing.
+            name: Goes into the folder's name.
+            record: What is known before the start: benchmark, system, rules, options, environment.
+
+        Raises:
+            RunFolderError: `out` cannot be written.
+        """
+        started = datetime.now(UTC)
+        run_id = f"{started:%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(4)}"
+        self.path = Path(out) / run_id
+        self.record: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "id": run_id,
+            "status": "running",
+            "started_at": started.isoformat(timespec="milliseconds"),
+            **record,
+            "measurements": {},
+        }
+        try:
+            self.path.mkdir(parents=True)
+            self._lock: IO[bytes] = (self.path / LOCK_FILE).open("wb")
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write to {out}: {error.strerror}; choose another folder with --out"
+            ) from None
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.save()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+        try:
+            if self.record["status"] == "running":
+                if kind is KeyboardInterrupt:
+                    self.abort("interrupted")
+                else:
+                    self.abort(f"{kind.__name__ if kind else 'stopped'}: {error}")
+        finally:
+            self._lock.close()
+
+    def measurement_path(self, name: str) -> Path:
+        """The folder of one measurement, made if missing."""
+        path = self.path / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def record_measurement(self, name: str, stored: Mapping[str, Any]) -> None:
+        """Put a measurement's settings, result and faults on record."""
+        self.record["measurements"][name] = dict(stored)
+        self.save()
+
+    def complete(self, verdict: Verdict) -> Run:
+        """Finish the run with its verdict."""
+        return self._finish("complete", verdict)
+
+    def abort(self, reason: str, verdict: Verdict | None = None) -> Run:
+        """End the run early, keeping what there is."""
+        self.record["aborted_because"] = reason
+        return self._finish("aborted", verdict)
+
+    def _finish(self, status: str, verdict: Verdict | None) -> Run:
+        self.record["status"] = status
+        self.record["finished_at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
+        if verdict is not None:
+            self.record["verdict"] = verdict.to_json()
+        self.save()
+        return Run(self.path, self.record, status)
+
+    def save(self) -> None:
+        """Write `run.json` whole."""
+        text = json.dumps(self.record, indent=2, ensure_ascii=False) + "\n"
+        try:
+            write_atomically(self.path / RUN_FILE, text.encode())
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write {self.path / RUN_FILE}: {error.strerror}; make room or choose another "
+                f"folder with --out"
+            ) from None
+
+
+def find_runs(out: Path | str) -> list[Path]:
+    """The run folders under `out`, oldest first."""
+    return sorted(path.parent for path in Path(out).glob(f"*/{RUN_FILE}"))
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether some process holds the lock, that is, still runs."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

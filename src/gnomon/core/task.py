@@ -1,0 +1,97 @@
+"""The `Task` interface: what is solved, on which data, and how well. It knows nothing about time.
+
+A task hands out inputs by sample index and scores outputs by sample index; whether those travel to a
+model in this process, a server, a board on a serial line or a browser is the system's business.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+IndexArray: TypeAlias = NDArray[np.int64]
+"""Sample indices into a task's data set, shape (n,)."""
+
+Outputs: TypeAlias = Sequence[Any] | NDArray[Any]
+"""One answer a sample, in the order asked for; the first axis of an array is the sample."""
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a task's data comes from, shown wherever its results are.
+
+    Attributes:
+        name: The data set (`scikit-learn digits`).
+        official: Whether it is the data set the field's specification names. Stand-in data can never
+            give a result that is worded as comparable with published ones.
+        sha256: Fingerprint of the data in use, so that a result can be recomputed on the same data.
+    """
+
+    name: str
+    official: bool
+    sha256: str
+
+
+class Task(ABC):
+    """A data set, a metric and a reference model.
+
+    A whole task can be this small:
+
+        class Parity(Task):
+            name = "parity"
+            metric = "accuracy"
+
+            def __len__(self): return 100
+            def source(self): return DataSource("integers below 100", official=False, sha256="-")
+            def inputs(self, samples): return samples
+            def score(self, samples, outputs): return float(np.mean(samples % 2 == np.asarray(outputs)))
+    """
+
+    name: str
+    metric: str
+    unit: str = ""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of samples that are measured."""
+
+    @abstractmethod
+    def source(self) -> DataSource:
+        """Where the data comes from, with its fingerprint."""
+
+    @abstractmethod
+    def inputs(self, samples: IndexArray) -> Any:
+        """The inputs of these samples, first axis (or list position) = sample.
+
+        Called before the clock starts, for all samples that a measurement may ask for.
+        """
+
+    @abstractmethod
+    def score(self, samples: IndexArray, outputs: Outputs) -> float:
+        """The quality of these outputs: `outputs[i]` answers sample `samples[i]`."""
+
+    def encode(self, output: Any) -> bytes:
+        """One output as the bytes that go into the accuracy log."""
+        return np.ascontiguousarray(output).tobytes()
+
+    def decode(self, data: bytes) -> Any:
+        """The inverse of `encode`, for scoring from a log. Override it with the output's type."""
+        return np.frombuffer(data, dtype=np.float32)
+
+    def model(self, format: str) -> Path:  # noqa: A002 - the field's word
+        """The reference model's file in this format (`onnx`, `tflite`).
+
+        Raises:
+            DataError: There is none.
+        """
+        from gnomon.core.errors import DataError
+
+        raise DataError(
+            f"task {self.name!r} ships no {format} model: pass one with --model FILE.{format}"
+        )
