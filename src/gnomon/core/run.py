@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -62,7 +62,7 @@ class Run:
         unfinished = Check(
             "completed", False, self.status, "complete", f"{reason}: run it again", ""
         )
-        return Verdict(verdict.profile, (unfinished, *verdict.checks), verdict.comparable)
+        return replace(verdict, checks=(unfinished, *verdict.checks))
 
     @property
     def measurements(self) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ profile: VALID only if every one holds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -41,11 +41,13 @@ class Verdict:
         checks: Every check, failed or not, in the order they were made.
         comparable: Whether the result may stand beside published ones: only an official-rules run
             on official data.
+        remark: Why it may not, in words; empty if it may.
     """
 
     profile: str
     checks: tuple[Check, ...]
     comparable: bool = False
+    remark: str = ""
 
     @property
     def valid(self) -> bool:
@@ -65,13 +67,13 @@ class Verdict:
     def of(self, measurement: str) -> Verdict:
         """The verdict on one measurement alone."""
         checks = tuple(check for check in self.checks if check.measurement == measurement)
-        return Verdict(self.profile, checks, self.comparable)
+        return replace(self, checks=checks)
 
     def __str__(self) -> str:
         """The verdict in words, never without its profile."""
         text = f"{self.word} under {self.profile} rules"
         if self.valid and self.comparable:
-            return f"{text}; comparable with published results"
+            return f"{text}, comparable with published results"
         return text
 
     def to_json(self) -> dict[str, Any]:
@@ -81,6 +83,7 @@ class Verdict:
             "valid": self.valid,
             "text": str(self),
             "comparable": self.comparable,
+            "remark": self.remark,
             "checks": [asdict(check) for check in self.checks],
         }
 
@@ -88,4 +91,9 @@ class Verdict:
     def from_json(cls, data: dict[str, Any]) -> Verdict:
         """The inverse of `to_json`."""
         checks: Iterable[dict[str, Any]] = data["checks"]
-        return cls(data["profile"], tuple(Check(**check) for check in checks), data["comparable"])
+        return cls(
+            data["profile"],
+            tuple(Check(**check) for check in checks),
+            data["comparable"],
+            data["remark"],
+        )

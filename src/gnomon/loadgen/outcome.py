@@ -157,8 +157,8 @@ def compute_outcome(samples: Samples, settings: Settings) -> Outcome | None:
     if not answered.any():
         return None
     all_answered = bool(answered.all())
-    sample_latency_ns = samples.latency_ns if all_answered else samples.latency_ns[answered]
-    ordered_ns = np.sort(sample_latency_ns)
+    ordered_ns = samples.latency_ns if all_answered else samples.latency_ns[answered]
+    ordered_ns.sort()
 
     final = int(samples.query[-1])
     last = samples.query == final if len(samples) > 1 else np.ones(1, dtype=bool)

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from gnomon.core.errors import RunFolderError
 
 SAMPLES_FILE = "samples.parquet"
-COLUMNS = ("query", "sample_index", "scheduled_ns", "issued_ns", "completed_ns")
+SCHEMA = pa.schema(
+    [
+        ("query", pa.int64()),
+        ("sample_index", pa.int32()),
+        ("scheduled_ns", pa.int64()),
+        ("issued_ns", pa.int64()),
+        ("completed_ns", pa.int64()),
+    ]
+)
+COLUMNS = tuple(SCHEMA.names)
+ROW_GROUP = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -55,16 +65,34 @@ class Samples:
 
 
 def write_samples(samples: Samples, path: Path) -> None:
-    """Write the table as Parquet: delta-coded integers, which these columns suit."""
-    table = pa.table({name: getattr(samples, name) for name in COLUMNS})
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        use_dictionary=False,
-        column_encoding=dict.fromkeys(COLUMNS, "DELTA_BINARY_PACKED"),
-        row_group_size=1 << 20,
-    )
+    """Write the table as Parquet: delta-coded integers, which these columns suit.
+
+    Goes through a row group at a time, so that a long test needs no second copy in memory, and under
+    another name until it is whole.
+
+    Raises:
+        RunFolderError: The folder cannot be written.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        with pq.ParquetWriter(
+            partial,
+            SCHEMA,
+            compression="zstd",
+            use_dictionary=False,
+            column_encoding=dict.fromkeys(COLUMNS, "DELTA_BINARY_PACKED"),
+        ) as writer:
+            for start in range(0, max(1, len(samples)), ROW_GROUP):
+                rows = slice(start, start + ROW_GROUP)
+                columns = [np.ascontiguousarray(getattr(samples, name)[rows]) for name in COLUMNS]
+                writer.write_table(pa.table(columns, schema=SCHEMA), row_group_size=ROW_GROUP)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RunFolderError(
+            f"cannot write {path}: {error.strerror or error}; make room or choose another folder with "
+            f"--out"
+        ) from None
 
 
 def read_samples(path: Path) -> Samples:

@@ -82,7 +82,13 @@ class Query:
 
 
 class AsynchronousSystem(System):
-    """A system that completes queries later."""
+    """A system that completes queries later.
+
+    Attributes:
+        max_outstanding: Offline: the most samples it wants in hand at once.
+    """
+
+    max_outstanding: int = 1024
 
     @abstractmethod
     def issue(self, query: Query) -> None:

@@ -1,0 +1,82 @@
+"""The `gnomon` command: registers one function a command and turns errors into one line.
+
+Exit codes: 0 VALID (or done), 1 INVALID, 2 the user's mistake, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import click
+import typer
+
+from gnomon import __version__
+from gnomon.core.errors import GnomonError
+
+EXIT_INVALID = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="gnomon",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+loadgen = typer.Typer(no_args_is_help=True, help="Look into the load generator.")
+app.add_typer(loadgen, name="loadgen")
+
+
+@app.callback(invoke_without_command=True)
+def gnomon(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Measure machine-learning systems fairly.
+
+    `gnomon run` measures handwritten-digit classification on ONNX Runtime in under a minute;
+    `gnomon list` shows what else there is.
+    """
+    if version:
+        typer.echo(f"gnomon {__version__}")
+        raise typer.Exit
+
+
+for command in ("run", "list", "show", "check", "compare", "report", "doctor"):
+    module = import_module(f"gnomon.cli.{command}")
+    app.command(command)(getattr(module, "list_" if command == "list" else command))
+loadgen.command("schedule")(import_module("gnomon.cli.schedule").schedule)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = EXIT_USAGE
+    except click.ClickException as error:
+        code = _mistake(error.format_message())
+    except click.Abort:
+        code = EXIT_INTERRUPTED
+    except GnomonError as error:
+        code = _mistake(str(error))
+    except KeyboardInterrupt:
+        typer.echo("gnomon: interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mistake(message: str) -> int:
+    """Say it in one line."""
+    typer.echo(f"gnomon: {' '.join(message.split())}", err=True)
+    return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""`gnomon run`: measure a benchmark on a system, print the verdict, write the report."""
+
+from __future__ import annotations
+
+import json as json_module
+import signal
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gnomon.core.errors import SettingsError
+from gnomon.core.registry import BENCHMARKS, SYSTEMS
+
+
+def _benchmark_names(incomplete: str) -> list[str]:
+    return [name for name in BENCHMARKS.names() if name.startswith(incomplete)]
+
+
+def _system_names(incomplete: str) -> list[str]:
+    return [name for name in SYSTEMS.names() if name.startswith(incomplete)]
+
+
+SCENARIO = "What to measure"
+LOAD = "Load"
+SYSTEM = "System"
+OUTPUT = "Output"
+
+
+def run(
+    benchmark: Annotated[
+        str, typer.Argument(help="What to measure; see `gnomon list`.", autocompletion=_benchmark_names)
+    ] = "digits",
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="single-stream, multi-stream, server or offline; may be repeated. Default: the "
+            "benchmark's own.",
+            rich_help_panel=SCENARIO,
+        ),
+    ] = None,
+    rules: Annotated[
+        str, typer.Option(help="quick, or official for the field's own minimums.",
+                          rich_help_panel=SCENARIO)
+    ] = "quick",
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The shortest tests the rules accept.",
+                           rich_help_panel=SCENARIO)
+    ] = False,
+    performance: Annotated[
+        bool, typer.Option("--performance/--no-performance", rich_help_panel=SCENARIO,
+                           help="Run the performance tests.")
+    ] = True,
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy/--no-accuracy", rich_help_panel=SCENARIO,
+                           help="Run the accuracy test.")
+    ] = True,
+    target_qps: Annotated[
+        float | None,
+        typer.Option(help="Server: queries per second. Left out, the highest valid rate is found. "
+                     "Offline: fixes the number of samples; not needed.", rich_help_panel=LOAD),
+    ] = None,
+    find_peak: Annotated[
+        bool, typer.Option("--find-peak", help="Server: find the highest valid rate.",
+                           rich_help_panel=LOAD)
+    ] = False,
+    target_latency: Annotated[
+        float | None, typer.Option(help="Server: latency bound in ms.", rich_help_panel=LOAD)
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Least duration of a performance test in seconds.",
+                                   rich_help_panel=LOAD)
+    ] = None,
+    max_duration: Annotated[
+        float | None, typer.Option(help="End a test after so many seconds (it is then INVALID).",
+                                   rich_help_panel=LOAD)
+    ] = None,
+    min_query_count: Annotated[
+        int | None, typer.Option(help="Least number of queries; Offline: of samples.",
+                                 rich_help_panel=LOAD)
+    ] = None,
+    max_query_count: Annotated[
+        int | None, typer.Option(help="End a test after so many queries (it is then INVALID).",
+                                 rich_help_panel=LOAD)
+    ] = None,
+    samples_per_query: Annotated[
+        int | None, typer.Option(help="MultiStream: samples in a query.", rich_help_panel=LOAD)
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="QSL,SAMPLE_INDEX,SCHEDULE: three whole numbers.",
+                                 rich_help_panel=LOAD)
+    ] = None,
+    coalesce: Annotated[
+        bool, typer.Option("--coalesce", help="Server: hand all queries due by now to an "
+                           "asynchronous system as one.", rich_help_panel=LOAD)
+    ] = False,
+    max_async_queries: Annotated[
+        int, typer.Option(help="Server: end the test when more are outstanding; 0: no bound.",
+                          rich_help_panel=LOAD)
+    ] = 0,
+    concatenate_permutation: Annotated[
+        bool, typer.Option("--concatenate-permutation", rich_help_panel=LOAD,
+                           help="Issue every sample equally often (for inputs of uneven size).")
+    ] = False,
+    issue_unique: Annotated[
+        bool, typer.Option("--issue-unique", help="Issue each sample once.", rich_help_panel=LOAD)
+    ] = False,
+    issue_same: Annotated[
+        bool, typer.Option("--issue-same", help="Issue one sample over and over.",
+                           rich_help_panel=LOAD)
+    ] = False,
+    issue_same_index: Annotated[
+        int, typer.Option(help="Which of the loaded samples.", rich_help_panel=LOAD)
+    ] = 0,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(help="An mlperf.conf or user.conf; may be repeated, later files win.",
+                     rich_help_panel=LOAD),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Threads that call a synchronous system.", rich_help_panel=LOAD)
+    ] = 1,
+    stall_timeout: Annotated[
+        float, typer.Option(help="Stop when nothing was answered for so many seconds.",
+                            rich_help_panel=LOAD)
+    ] = 60.0,
+    system: Annotated[
+        str | None,
+        typer.Option(help="What to measure it on; see `gnomon list`.", rich_help_panel=SYSTEM,
+                     autocompletion=_system_names),
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A model file of your own.", rich_help_panel=SYSTEM)
+    ] = None,
+    system_option: Annotated[
+        list[str] | None,
+        typer.Option("--system-option", "-s", metavar="NAME=VALUE", rich_help_panel=SYSTEM,
+                     help="Passed to the system, e.g. threads=2; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Where run folders go.", rich_help_panel=OUTPUT)
+    ] = Path("runs"),
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html into the run folder.",
+                           rich_help_panel=OUTPUT)
+    ] = True,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OUTPUT)
+    ] = False,
+) -> None:
+    """Measure a benchmark on a system.
+
+    Exits with 0 if the run is VALID under its rules, 1 if it is INVALID, 2 if it was asked for
+    something that cannot be done. Ctrl-C keeps what was measured and marks the run aborted.
+    """
+    from gnomon.cli.progress import progress_line
+    from gnomon.core.execute import run as carry_out
+
+    # A polite kill keeps what was measured, like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    system_options = _system_options(system_option or [])
+    if model is not None:
+        system_options["model"] = model
+    line = progress_line()
+    with line or nullcontext():
+        finished = carry_out(
+            benchmark,
+            system=system,
+            system_options=system_options,
+            out=out,
+            observer=line,
+            scenario=tuple(scenario or ()),
+            rules=rules,
+            quick=quick,
+            performance=performance,
+            accuracy=accuracy,
+            target_qps=target_qps,
+            find_peak=find_peak,
+            target_latency_ms=target_latency,
+            duration_s=duration,
+            max_duration_s=max_duration,
+            min_query_count=min_query_count,
+            max_query_count=max_query_count,
+            samples_per_query=samples_per_query,
+            seeds=seeds,
+            server_coalesce_queries=coalesce,
+            max_async_queries=max_async_queries,
+            sample_concatenate_permutation=concatenate_permutation or None,
+            performance_issue_unique=issue_unique,
+            performance_issue_same=issue_same,
+            performance_issue_same_index=issue_same_index,
+            config=tuple(config or ()),
+            workers=workers,
+            stall_timeout_s=stall_timeout,
+        )
+    written = None
+    if report:
+        from gnomon.results.report import write_report
+
+        written = write_report([finished], finished.path / "report.html")
+    verdict = finished.verdict
+    if json:
+        typer.echo(
+            json_module.dumps(
+                {
+                    "path": str(finished.path),
+                    "status": finished.status,
+                    "verdict": verdict.to_json(),
+                    "result": finished.result,
+                    "report": str(written) if written else None,
+                },
+                indent=2,
+            )
+        )
+    else:
+        from rich.console import Console
+
+        from gnomon.results.table import run_view
+
+        console = Console()
+        console.print(run_view(finished))
+        console.print(f"run folder  {finished.path}", highlight=False, soft_wrap=True)
+        if written:
+            console.print(f"report      {written}", highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if verdict.valid else 1)
+
+
+def _system_options(pairs: list[str]) -> dict[str, Any]:
+    """`threads=2` as {"threads": 2}: whole numbers, decimals and true/false are read as such."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise SettingsError(f"--system-option takes NAME=VALUE, got {pair!r}")
+        options[name.strip()] = _value(text.strip())
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        return json_module.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,240 @@
+"""What a person may ask of a load run, and how it becomes the settings of each test.
+
+Settings come in layers, later over earlier: the benchmark's declaration under the rule profile, then
+configuration files in the order given, then options.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gnomon.core.errors import SettingsError, UnknownNameError
+from gnomon.core.spec import Benchmark
+from gnomon.core.task import Task
+from gnomon.loadgen.config import read_config, settings_overrides
+from gnomon.loadgen.measure import STALL_TIMEOUT_S
+from gnomon.loadgen.rules import PROFILES, least_query_count, profile_named, require_allowed
+from gnomon.loadgen.settings import (
+    LATEST_ROUND,
+    NS_PER_MS,
+    NS_PER_S,
+    ROUND_SEEDS,
+    LoadBenchmark,
+    Mode,
+    Scenario,
+    Seeds,
+    Settings,
+)
+
+FIRST_GUESS_QPS = 1.0
+"""Stands in for the rate until find-peak has one; no test is run at it."""
+
+
+class LoadOptions(BaseModel):
+    """Options of a run of the load protocol. What is left out comes from the benchmark and the rules."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    scenario: tuple[Scenario, ...] = Field(default=(), description="scenarios to measure")
+    rules: str = Field(default="quick", description="rule profile")
+    quick: bool = Field(default=False, description="the shortest tests the rules accept")
+    target_qps: float | None = Field(default=None, description="Server rate, queries/s")
+    find_peak: bool = Field(default=False, description="Server: find the highest valid rate")
+    target_latency_ms: float | None = Field(default=None, gt=0, description="Server latency bound")
+    duration_s: float | None = Field(default=None, gt=0, description="least duration of a test")
+    max_duration_s: float | None = Field(default=None, gt=0)
+    min_query_count: int | None = Field(default=None, ge=1)
+    max_query_count: int | None = Field(default=None, ge=1)
+    samples_per_query: int | None = Field(default=None, ge=1, description="multi-stream")
+    performance_sample_count: int | None = Field(default=None, ge=1)
+    seeds: Seeds | None = None
+    sample_concatenate_permutation: bool | None = None
+    performance_issue_unique: bool = False
+    performance_issue_same: bool = False
+    performance_issue_same_index: int = Field(default=0, ge=0)
+    server_coalesce_queries: bool = False
+    max_async_queries: int = Field(default=0, ge=0)
+    config: tuple[Path, ...] = Field(default=(), description="mlperf.conf / user.conf files")
+    performance: bool = True
+    accuracy: bool = True
+    workers: int = Field(default=1, ge=1, description="threads that call a synchronous system")
+    stall_timeout_s: float = Field(default=STALL_TIMEOUT_S, gt=0)
+
+    @field_validator("scenario", mode="before")
+    @classmethod
+    def _read_scenarios(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        return tuple(scenario_named(name) for name in names)
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _read_paths(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, (str, Path)) else value
+
+    @field_validator("rules")
+    @classmethod
+    def _known_rules(cls, value: str) -> str:
+        return profile_named(value).name
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _read_seeds(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = value.split(",")
+        if isinstance(value, (list, tuple)):
+            try:
+                qsl, sample_index, schedule = (int(part) for part in value)
+                return Seeds(qsl=qsl, sample_index=sample_index, schedule=schedule)
+            except (ValueError, ValidationError):
+                raise SettingsError(
+                    "--seeds takes three whole numbers below 2^64, QSL,SAMPLE_INDEX,SCHEDULE, got "
+                    f"{','.join(str(part) for part in value)!r}"
+                ) from None
+        return value
+
+
+def scenario_named(name: str | Scenario) -> Scenario:
+    """A scenario by its name here (`single-stream`) or in the field's logs (`SingleStream`).
+
+    Raises:
+        UnknownNameError: There is none; the message offers the nearest.
+    """
+    for scenario in Scenario:
+        if name in (scenario.value, scenario.field_name, scenario.name):
+            return scenario
+    raise UnknownNameError("scenario", str(name), [scenario.value for scenario in Scenario])
+
+
+def scenarios_of(benchmark: Benchmark, options: LoadOptions) -> tuple[Scenario, ...]:
+    """The scenarios to measure.
+
+    Raises:
+        SettingsError: The benchmark has no such scenario, or an option has no scenario to apply to.
+    """
+    declared = LoadBenchmark.model_validate(benchmark.settings)
+    chosen = options.scenario or declared.default_scenarios
+    for scenario in chosen:
+        if scenario not in declared.scenarios:
+            raise SettingsError(
+                f"benchmark {benchmark.name!r} has no {scenario} scenario: choose from "
+                f"{', '.join(declared.scenarios)}"
+            )
+    only_for: dict[str, tuple[bool, tuple[Scenario, ...]]] = {
+        "--target-qps": (options.target_qps is not None, (Scenario.SERVER, Scenario.OFFLINE)),
+        "--find-peak": (options.find_peak, (Scenario.SERVER,)),
+        "--target-latency": (options.target_latency_ms is not None, (Scenario.SERVER,)),
+        "--coalesce": (options.server_coalesce_queries, (Scenario.SERVER,)),
+        "--max-async-queries": (options.max_async_queries > 0, (Scenario.SERVER,)),
+        "--samples-per-query": (options.samples_per_query is not None, (Scenario.MULTI_STREAM,)),
+    }
+    for option, (given, needed) in only_for.items():
+        if given and not set(needed) & set(chosen):
+            raise SettingsError(
+                f"{option} means nothing in {', '.join(chosen)}: add --scenario {needed[0]} or leave "
+                f"it out"
+            )
+    if not (options.performance or options.accuracy):
+        raise SettingsError("--no-performance and --no-accuracy together leave nothing to measure")
+    return chosen
+
+
+def seeks_peak(scenario: Scenario, settings_qps: float | None, options: LoadOptions) -> bool:
+    """Whether the Server rate is to be found: when asked, and when none was given."""
+    return scenario is Scenario.SERVER and (options.find_peak or settings_qps is None)
+
+
+def performance_settings(
+    benchmark: Benchmark, task: Task, options: LoadOptions, scenario: Scenario
+) -> tuple[Settings, bool]:
+    """The settings of one performance test, and whether its Server rate is still to be found.
+
+    Raises:
+        SettingsError, ConfigError: Something is out of range, contradictory or misspelt.
+    """
+    layers = _layers(benchmark, task, options, scenario, Mode.PERFORMANCE)
+    peak = seeks_peak(scenario, layers.get("target_qps"), options)
+    if peak and layers.get("target_qps") is None:
+        layers["target_qps"] = FIRST_GUESS_QPS
+    settings = _settings(layers)
+    require_allowed(settings, profile_named(options.rules))
+    return settings, peak
+
+
+def accuracy_settings(benchmark: Benchmark, task: Task, options: LoadOptions) -> Settings:
+    """The settings of the accuracy test: every sample once, as Offline queries."""
+    layers = _layers(benchmark, task, options, Scenario.OFFLINE, Mode.ACCURACY)
+    for name in ("performance_issue_unique", "performance_issue_same", "target_qps"):
+        layers.pop(name, None)
+    return _settings(layers)
+
+
+def _settings(layers: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**layers)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _layers(
+    benchmark: Benchmark, task: Task, options: LoadOptions, scenario: Scenario, mode: Mode
+) -> dict[str, Any]:
+    declared = LoadBenchmark.model_validate(benchmark.settings)
+    profile = PROFILES[options.rules]
+    total = len(task)
+    layers: dict[str, Any] = {
+        "scenario": scenario,
+        "mode": mode,
+        "total_sample_count": total,
+        "performance_sample_count": min(declared.performance_sample_count or total, total),
+        "min_duration_ns": profile.min_duration_ns if options.quick else profile.default_duration_ns,
+        "min_query_count": least_query_count(scenario, declared, profile),
+        "target_latency_percentile": {
+            Scenario.SINGLE_STREAM: declared.single_stream_percentile,
+            Scenario.MULTI_STREAM: declared.multi_stream_percentile,
+        }.get(scenario, declared.server_percentile),
+        "seeds": profile.seeds or ROUND_SEEDS[LATEST_ROUND],
+        "sample_concatenate_permutation": declared.sample_concatenate_permutation,
+    }
+    if scenario is Scenario.SERVER:
+        layers["target_latency_ns"] = declared.server_target_latency_ns
+    if scenario is Scenario.MULTI_STREAM:
+        layers["samples_per_query"] = declared.multi_stream_samples_per_query
+
+    files = [
+        read_config(path, "mlperf" if path.name.startswith("mlperf") else "user")
+        for path in options.config
+    ]
+    layers.update(settings_overrides(files, benchmark.name, scenario).values)
+
+    wanted: dict[str, Any] = {
+        "min_duration_ns": _scaled(options.duration_s, NS_PER_S),
+        "max_duration_ns": _scaled(options.max_duration_s, NS_PER_S),
+        "min_query_count": options.min_query_count,
+        "max_query_count": options.max_query_count,
+        "performance_sample_count": options.performance_sample_count,
+        "seeds": options.seeds,
+        "sample_concatenate_permutation": options.sample_concatenate_permutation,
+        "performance_issue_unique": options.performance_issue_unique or None,
+        "performance_issue_same": options.performance_issue_same or None,
+        "performance_issue_same_index": options.performance_issue_same_index or None,
+    }
+    if scenario in (Scenario.SERVER, Scenario.OFFLINE):
+        wanted["target_qps"] = options.target_qps
+    if scenario is Scenario.SERVER:
+        wanted["target_latency_ns"] = _scaled(options.target_latency_ms, NS_PER_MS)
+        wanted["server_coalesce_queries"] = options.server_coalesce_queries or None
+        wanted["max_async_queries"] = options.max_async_queries or None
+    if scenario is Scenario.MULTI_STREAM:
+        wanted["samples_per_query"] = options.samples_per_query
+    layers.update({name: value for name, value in wanted.items() if value is not None})
+    if mode is Mode.ACCURACY:
+        layers.update(max_duration_ns=0, max_query_count=0)
+    return layers
+
+
+def _scaled(value: float | None, unit: int) -> int | None:
+    return None if value is None else round(value * unit)

@@ -1,0 +1,171 @@
+"""The load protocol, as the rest of the house sees it.
+
+`recompute` makes every figure and the verdict again from the raw samples, the accuracy log and the
+settings, and holds them against what the run said and against the schedule that its seeds give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gnomon.core.errors import GnomonError, SettingsError
+from gnomon.core.protocol import Protocol, Recomputed, measurement_folder
+from gnomon.core.run import Run
+from gnomon.core.spec import Benchmark
+from gnomon.core.task import Task
+from gnomon.core.verdict import Check
+from gnomon.loadgen.campaign import (
+    ACCURACY_LOG,
+    accuracy_result,
+    carry_out,
+    judged,
+    prepare,
+)
+from gnomon.loadgen.read_logs import read_log_folder
+from gnomon.loadgen.measure import recorded_samples
+from gnomon.loadgen.options import LoadOptions
+from gnomon.loadgen.outcome import compute_outcome
+from gnomon.loadgen.rules import (
+    accuracy_checks,
+    coverage_checks,
+    performance_checks,
+    profile_named,
+)
+from gnomon.loadgen.samples import Samples
+from gnomon.loadgen.schedule import plan
+from gnomon.loadgen.settings import Mode, Scenario, Settings
+from gnomon.loadgen.system import CallableSystem, System
+
+
+def adapt_system(system: Any) -> System:
+    """A `System` as it is; a callable as a synchronous system.
+
+    Raises:
+        SettingsError: It is neither.
+    """
+    if isinstance(system, System):
+        return system
+    if callable(system):
+        function: Callable[[Any], Any] = system
+        return CallableSystem(function)
+    raise SettingsError(
+        f"a system is a registered name, a System or a callable, got {type(system).__name__}"
+    )
+
+
+def read_run_samples(run: Run, name: str) -> Samples:
+    """The raw samples of one measurement of a run."""
+    settings = Settings.model_validate(run.measurements[name]["settings"])
+    return recorded_samples(measurement_folder(run, name), settings)
+
+
+def recompute(run: Run, task: Task) -> Recomputed:
+    """Make results and verdict again from the run folder.
+
+    Raises:
+        GnomonError: The raw samples of a measurement cannot be read.
+    """
+    benchmark = Benchmark.model_validate(run.record["benchmark"])
+    profile = profile_named(run.record["rules"])
+    results: dict[str, dict[str, Any] | None] = {}
+    checks: list[Check] = []
+    disagreements: list[str] = []
+    for name, stored in run.measurements.items():
+        settings = Settings.model_validate(stored["settings"])
+        samples = read_run_samples(run, name)
+        disagreements += _against_schedule(name, samples, settings)
+        if settings.mode is Mode.PERFORMANCE:
+            outcome = compute_outcome(samples, settings)
+            results[name] = outcome.to_json() if outcome else None
+            made = performance_checks(outcome, settings, profile, stored["faults"], name)
+        else:
+            path = measurement_folder(run, name) / ACCURACY_LOG
+            result = accuracy_result(benchmark, task, path) if path.exists() else None
+            results[name] = result
+            made = accuracy_checks(
+                result["quality"] if result else None,
+                benchmark.quality,
+                result["sample_count"] if result else 0,
+                settings.total_sample_count,
+                stored["faults"],
+                name,
+            )
+        if "-probe-" not in name:
+            checks += made
+        disagreements += _against_record(name, results[name], stored)
+        disagreements += _against_logs(run, name, stored, made, settings)
+    measured = [name for name in run.measurements if "-probe-" not in name]
+    checks += coverage_checks(measured, profile)
+    verdict = judged(checks, profile, official_data=bool(run.record["data"]["official"]))
+    return Recomputed(results, verdict, tuple(disagreements))
+
+
+def _against_schedule(name: str, samples: Samples, settings: Settings) -> list[str]:
+    """Whether the samples are those that the seeds prescribe, at the prescribed times."""
+    row = 0
+    for order in plan(settings):
+        width = order.samples_per_query
+        left = len(samples) - row
+        count = left // width if order.query_count is None else min(left // width, order.query_count)
+        expected = order.samples(0, count).reshape(-1)
+        rows = slice(row, row + count * width)
+        if not np.array_equal(samples.sample_index[rows], expected):
+            return [f"{name}: the recorded samples are not those that its seeds give"]
+        if settings.scenario is Scenario.SERVER and settings.mode is Mode.PERFORMANCE:
+            if not np.array_equal(samples.scheduled_ns[rows], order.arrivals_ns(0, count)):
+                return [f"{name}: the recorded arrivals are not those that its seeds give"]
+        row += count * width
+    if row < len(samples):
+        return [f"{name}: there are more samples on record than its settings issue"]
+    return []
+
+
+def _against_record(
+    name: str, result: dict[str, Any] | None, stored: dict[str, Any]
+) -> list[str]:
+    """Where the stored result says something else than the raw samples."""
+    said = stored["result"]
+    if said is None or result is None:
+        return [] if said == result else [f"{name}: result {said} on record, {result} recomputed"]
+    return [
+        f"{name}: {key} is {said.get(key)!r} on record but {result.get(key)!r} from the raw samples"
+        for key in dict.fromkeys((*said, *result))
+        if said.get(key) != result.get(key)
+    ]
+
+
+def _against_logs(
+    run: Run, name: str, stored: dict[str, Any], made: list[Check], settings: Settings
+) -> list[str]:
+    """Where the field's logs in the folder say something else than the raw samples."""
+    if stored["result"] is None:
+        return []
+    try:
+        log = read_log_folder(measurement_folder(run, name))
+    except GnomonError as error:
+        return [f"{name}: {error}"]
+    found = []
+    if len(log.errors) != len(stored["faults"]):
+        found.append(
+            f"{name}: the detail log has {len(log.errors)} error(s), run.json {len(stored['faults'])} "
+            f"fault(s)"
+        )
+    valid = all(check.passed for check in made)
+    if settings.mode is Mode.PERFORMANCE and valid and log.validity == "INVALID":
+        found.append(f"{name}: the logs say INVALID, the raw samples VALID")
+    return found
+
+
+PROTOCOL = Protocol(
+    name="load",
+    options=LoadOptions,
+    profile=lambda options: str(options.rules),
+    adapt_system=adapt_system,
+    prepare=prepare,
+    carry_out=carry_out,
+    recompute=recompute,
+    read_samples=read_run_samples,
+)

@@ -1,0 +1,261 @@
+"""Rule profiles, and the checks that turn a test's figures into a verdict.
+
+`official` holds a run to the minimums of the field's current round; `quick` to short ones that still
+carry their statistics: the query counts that the percentile claims need are the same in both.
+
+Source: MLPerf Inference rules ("Scenarios", "Early stopping") and the round's mlperf.conf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gnomon.core.errors import SettingsError, UnknownNameError
+from gnomon.core.spec import QualityTarget
+from gnomon.core.stats import fewest_passing
+from gnomon.core.verdict import Check
+from gnomon.core.units import format_duration_ns
+from gnomon.loadgen.outcome import Outcome
+from gnomon.loadgen.session import Fault
+from gnomon.loadgen.settings import (
+    LATEST_ROUND,
+    NS_PER_S,
+    ROUND_SEEDS,
+    LoadBenchmark,
+    Scenario,
+    Seeds,
+    Settings,
+)
+
+
+@dataclass(frozen=True)
+class RuleProfile:
+    """What a run is held to.
+
+    Attributes:
+        name: Shown with every verdict.
+        min_duration_ns: The least duration of a performance test.
+        default_duration_ns: The duration that is run unless another is asked for.
+        offline_min_samples: Whether the benchmark's own minimum for Offline applies.
+        seeds: The seeds that must be used; None: any, as long as they are on record.
+    """
+
+    name: str
+    min_duration_ns: int
+    default_duration_ns: int
+    offline_min_samples: bool
+    seeds: Seeds | None
+
+
+PROFILES: dict[str, RuleProfile] = {
+    "quick": RuleProfile("quick", 2 * NS_PER_S, 10 * NS_PER_S, False, None),
+    "official": RuleProfile(
+        "official", 600 * NS_PER_S, 600 * NS_PER_S, True, ROUND_SEEDS[LATEST_ROUND]
+    ),
+}
+
+
+def profile_named(name: str) -> RuleProfile:
+    """The profile of this name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    if name not in PROFILES:
+        raise UnknownNameError("rules", name, PROFILES)
+    return PROFILES[name]
+
+
+def least_query_count(scenario: Scenario, benchmark: LoadBenchmark, profile: RuleProfile) -> int:
+    """The fewest queries (Offline: samples) a performance test of this profile may have.
+
+    Stream scenarios need enough for an early-stopping estimate, Server enough to pass without a single
+    query over the bound.
+    """
+    if scenario is Scenario.OFFLINE:
+        return benchmark.offline_min_sample_count if profile.offline_min_samples else 1
+    if scenario is Scenario.SERVER:
+        return fewest_passing(0, benchmark.server_percentile)
+    if scenario is Scenario.MULTI_STREAM:
+        return benchmark.multi_stream_min_query_count
+    return fewest_passing(1, benchmark.single_stream_percentile) + 1
+
+
+def require_allowed(settings: Settings, profile: RuleProfile) -> None:
+    """Refuse, before the clock starts, settings that could not give a valid run under the profile.
+
+    Raises:
+        SettingsError: Names the rule and the option.
+    """
+    if settings.min_duration_ns < profile.min_duration_ns:
+        raise SettingsError(
+            f"{profile.name} rules need at least {profile.min_duration_ns / NS_PER_S:g} s a test, "
+            f"--duration asks for {settings.min_duration_ns / NS_PER_S:g} s"
+        )
+    if profile.seeds is not None and settings.seeds != profile.seeds:
+        raise SettingsError(
+            f"{profile.name} rules prescribe the seeds of round {LATEST_ROUND}: leave out --seeds"
+        )
+    if profile.seeds is not None and (
+        settings.performance_issue_unique or settings.performance_issue_same
+    ):
+        raise SettingsError(
+            f"{profile.name} rules allow performance_issue_unique and _same in audits only"
+        )
+
+
+def performance_checks(
+    outcome: Outcome | None,
+    settings: Settings,
+    profile: RuleProfile,
+    faults: Sequence[Fault | Mapping[str, str]],
+    measurement: str,
+) -> list[Check]:
+    """Every rule on one performance test, passed or not."""
+    checks = _fault_checks(faults, measurement)
+    if outcome is None:
+        checks.append(
+            Check("answered", False, "no query answered in full", "every sample answered",
+                  "see the faults above, mend the system and run again", measurement)
+        )
+        return checks
+
+    def check(name: str, passed: bool, found: str, required: str, mend: str) -> None:
+        checks.append(Check(name, passed, found, required, "" if passed else mend, measurement))
+
+    check(
+        "answered",
+        outcome.unanswered_count == 0,
+        f"{outcome.unanswered_count} of {outcome.sample_count + outcome.unanswered_count} unanswered",
+        "every sample answered",
+        "the system must complete every sample it was given",
+    )
+    least_ns = max(settings.min_duration_ns, profile.min_duration_ns)
+    check(
+        "min_duration",
+        outcome.duration_ns >= least_ns,
+        format_duration_ns(outcome.duration_ns),
+        f"at least {least_ns / NS_PER_S:g} s",
+        "let the test run to its end"
+        + ("" if settings.target_qps is None else ", or raise --target-qps: it fixed too few samples"),
+    )
+    offline = settings.scenario is Scenario.OFFLINE
+    counted = outcome.sample_count if offline else outcome.query_count
+    check(
+        "min_queries",
+        counted >= settings.min_query_count,
+        f"{counted} {'samples' if offline else 'queries'}",
+        f"at least {settings.min_query_count}",
+        "the test ended early: see its faults, or raise --duration",
+    )
+    if settings.scenario is Scenario.SERVER:
+        check(
+            "latency_bound",
+            outcome.percentile_latency_ns <= settings.target_latency_ns,
+            f"p{100 * outcome.percentile:g} {format_duration_ns(outcome.percentile_latency_ns)}",
+            f"at most {format_duration_ns(settings.target_latency_ns)}",
+            "lower --target-qps, or let --find-peak find the highest rate that holds",
+        )
+    if outcome.early_stopping is not None:
+        check("early_stopping", outcome.early_stopping.met, *early_stopping_words(outcome, settings))
+    return checks
+
+
+def early_stopping_words(outcome: Outcome, settings: Settings) -> tuple[str, str, str]:
+    """The early-stopping test in plain words: found, required, and what would decide it."""
+    early = outcome.early_stopping
+    assert early is not None
+    share = f"p{100 * outcome.percentile:g}"
+    if settings.scenario is Scenario.SERVER:
+        bound = format_duration_ns(settings.target_latency_ns)
+        found = f"{early.over} of {early.queries} queries over {bound}"
+        required = f"{early.over} over the bound need at least {early.needed} queries for {share}"
+        more = early.needed - early.queries
+        why = (
+            f"{more} more queries, all within the bound, would decide it: raise --duration, or lower "
+            f"--target-qps if more keep missing it"
+        )
+        return found, required, why
+    found = f"{early.queries} queries"
+    if early.estimate_ns is not None:
+        found += (
+            f"; {early.over} highest set aside, {share} is at most "
+            f"{format_duration_ns(early.estimate_ns)} with 99 % confidence"
+        )
+    required = f"at least {early.needed} queries to claim {share}"
+    return found, required, f"{early.needed - early.queries} more queries would do: raise --duration"
+
+
+def accuracy_checks(
+    quality: float | None,
+    target: QualityTarget,
+    answered_count: int,
+    total_count: int,
+    faults: Sequence[Fault | Mapping[str, str]],
+    measurement: str,
+) -> list[Check]:
+    """Every rule on one accuracy test."""
+    checks = _fault_checks(faults, measurement)
+    whole = answered_count == total_count
+    checks.append(
+        Check(
+            "answered",
+            whole,
+            f"{answered_count} of {total_count} samples",
+            "every sample of the data set, once",
+            "" if whole else "the system must complete every sample it was given",
+            measurement,
+        )
+    )
+    met = quality is not None and target.met_by(quality)
+    bound = "at least" if target.higher_is_better else "at most"
+    checks.append(
+        Check(
+            "quality",
+            met,
+            "not scored" if quality is None else f"{target.metric} {quality:.4f}",
+            f"{bound} {target.threshold:.4f} ({100 * target.factor:g} % of the reference, "
+            f"{target.reference:.4f})",
+            "" if met else "the system loses too much quality: check preprocessing and precision",
+            measurement,
+        )
+    )
+    return checks
+
+
+def coverage_checks(measured: Iterable[str], profile: RuleProfile) -> list[Check]:
+    """Rules on the run as a whole: a speed means nothing without its quality."""
+    names = set(measured)
+    has_accuracy = "accuracy" in names
+    has_performance = bool(names - {"accuracy"})
+    checks = []
+    if profile.seeds is not None:
+        checks.append(
+            Check(
+                "coverage",
+                has_accuracy and has_performance,
+                ", ".join(sorted(names)) or "nothing",
+                "a performance and an accuracy test",
+                "" if has_accuracy and has_performance else "leave out --no-accuracy",
+            )
+        )
+    return checks
+
+
+def _fault_checks(faults: Sequence[Fault | Mapping[str, str]], measurement: str) -> list[Check]:
+    """One failed check a fault, or one passed check that there was none."""
+    read = [fault if isinstance(fault, Fault) else Fault(**fault) for fault in faults]
+    if not read:
+        return [Check("faults", True, "none", "none", "", measurement)]
+    return [
+        Check(
+            fault.kind,
+            False,
+            fault.kind.replace("_", " "),
+            "no fault during the test",
+            fault.message,
+            measurement,
+        )
+        for fault in read
+    ]
