@@ -275,7 +275,9 @@ def main() -> None:
             f"{row['ratio']:>9.3g}   {spread}"
         )
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "figures": rows}, indent=2) + "\n")
+        arguments.json.write_text(
+            json.dumps({"machine": machine, "figures": rows}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

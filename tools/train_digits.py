@@ -66,7 +66,9 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> nn.Sequential:
                 ]
             )
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(moved), labels[chosen], label_smoothing=0.05).backward()
+            nn.functional.cross_entropy(
+                model(moved), labels[chosen], label_smoothing=0.05
+            ).backward()
             optimizer.step()
         schedule.step()
     return model.eval()
@@ -116,11 +118,15 @@ def main() -> None:
     unseen = images[TRAINED:, None].astype(np.float32) / 16
     scores = session.run(None, {"image": unseen})[0]
     right = int((scores.argmax(axis=1) == labels[TRAINED:]).sum())
-    fingerprint = hashlib.sha256(images[TRAINED:].tobytes() + labels[TRAINED:].tobytes()).hexdigest()
+    fingerprint = hashlib.sha256(
+        images[TRAINED:].tobytes() + labels[TRAINED:].tobytes()
+    ).hexdigest()
     print(f"accuracy on the {len(unseen)} images not trained on: {right}/{len(unseen)}")
     print(f"reference = {right / len(unseen):.6f}")
     print(f"data sha256 {fingerprint}")
-    print(f"model {path.stat().st_size} bytes, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
+    print(
+        f"model {path.stat().st_size} bytes, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    )
 
 
 if __name__ == "__main__":

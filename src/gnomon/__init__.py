@@ -1,9 +1,9 @@
 """Gnomon: one instrument for measuring machine-learning systems fairly.
 
-    import gnomon
+import gnomon
 
-    run = gnomon.run("digits", system="onnx", scenario="server", target_qps=2000)
-    run.verdict.valid, run.result["server"], run.samples["server"]
+run = gnomon.run("digits", system="onnx", scenario="server", target_qps=2000)
+run.verdict.valid, run.result["server"], run.samples["server"]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from gnomon.core.version import __version__
 
 if TYPE_CHECKING:
     from gnomon.core.errors import (
@@ -74,9 +74,35 @@ _HOMES = {
     "write_report": "gnomon.results.report",
 }
 
-__all__ = [  # noqa: PLE0604, RUF022 - sorted by _HOMES
+__all__ = [
+    "AsynchronousSystem",
+    "Benchmark",
+    "CallableSystem",
+    "Check",
+    "ConfigError",
+    "DataError",
+    "DataSource",
+    "GnomonError",
+    "InputTable",
+    "MissingExtraError",
+    "QualityTarget",
+    "Query",
+    "Run",
+    "RunFolderError",
+    "SettingsError",
+    "SynchronousSystem",
+    "System",
+    "SystemFault",
+    "Task",
+    "UnknownNameError",
+    "UsageError",
+    "Verdict",
     "__version__",
-    *_HOMES,
+    "check",
+    "compare",
+    "load",
+    "run",
+    "write_report",
 ]
 
 

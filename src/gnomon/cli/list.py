@@ -45,7 +45,9 @@ def list_(
     for row in systems:
         table.add_row(row["name"], row.get("what") or f"[red]{row['error']}[/red]", row["from"])
     console.print(table)
-    console.print("[dim]gnomon run NAME --system SYSTEM measures one; gnomon run --help has more.[/dim]")
+    console.print(
+        "[dim]gnomon run NAME --system SYSTEM measures one; gnomon run --help has more.[/dim]"
+    )
 
 
 def _benchmarks() -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from typing import Annotated
 import click
 import typer
 
-from gnomon import __version__
 from gnomon.core.errors import GnomonError
+from gnomon.core.version import __version__
 
 EXIT_INVALID = 1
 EXIT_USAGE = 2

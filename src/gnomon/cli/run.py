@@ -30,7 +30,8 @@ OUTPUT = "Output"
 
 def run(
     benchmark: Annotated[
-        str, typer.Argument(help="What to measure; see `gnomon list`.", autocompletion=_benchmark_names)
+        str,
+        typer.Argument(help="What to measure; see `gnomon list`.", autocompletion=_benchmark_names),
     ] = "digits",
     scenario: Annotated[
         list[str] | None,
@@ -41,109 +42,155 @@ def run(
         ),
     ] = None,
     rules: Annotated[
-        str, typer.Option(help="quick, or official for the field's own minimums.",
-                          rich_help_panel=SCENARIO)
+        str,
+        typer.Option(
+            help="quick, or official for the field's own minimums.", rich_help_panel=SCENARIO
+        ),
     ] = "quick",
     quick: Annotated[
-        bool, typer.Option("--quick", help="The shortest tests the rules accept.",
-                           rich_help_panel=SCENARIO)
+        bool,
+        typer.Option(
+            "--quick", help="The shortest tests the rules accept.", rich_help_panel=SCENARIO
+        ),
     ] = False,
     performance: Annotated[
-        bool, typer.Option("--performance/--no-performance", rich_help_panel=SCENARIO,
-                           help="Run the performance tests.")
+        bool,
+        typer.Option(
+            "--performance/--no-performance",
+            rich_help_panel=SCENARIO,
+            help="Run the performance tests.",
+        ),
     ] = True,
     accuracy: Annotated[
-        bool, typer.Option("--accuracy/--no-accuracy", rich_help_panel=SCENARIO,
-                           help="Run the accuracy test.")
+        bool,
+        typer.Option(
+            "--accuracy/--no-accuracy", rich_help_panel=SCENARIO, help="Run the accuracy test."
+        ),
     ] = True,
     target_qps: Annotated[
         float | None,
-        typer.Option(help="Server: queries per second. Left out, the highest valid rate is found. "
-                     "Offline: fixes the number of samples; not needed.", rich_help_panel=LOAD),
+        typer.Option(
+            help="Server: queries per second. Left out, the highest valid rate is found. "
+            "Offline: fixes the number of samples; not needed.",
+            rich_help_panel=LOAD,
+        ),
     ] = None,
     find_peak: Annotated[
-        bool, typer.Option("--find-peak", help="Server: find the highest valid rate.",
-                           rich_help_panel=LOAD)
+        bool,
+        typer.Option(
+            "--find-peak", help="Server: find the highest valid rate.", rich_help_panel=LOAD
+        ),
     ] = False,
     target_latency: Annotated[
         float | None, typer.Option(help="Server: latency bound in ms.", rich_help_panel=LOAD)
     ] = None,
     duration: Annotated[
-        float | None, typer.Option(help="Least duration of a performance test in seconds.",
-                                   rich_help_panel=LOAD)
+        float | None,
+        typer.Option(help="Least duration of a performance test in seconds.", rich_help_panel=LOAD),
     ] = None,
     max_duration: Annotated[
-        float | None, typer.Option(help="End a test after so many seconds (it is then INVALID).",
-                                   rich_help_panel=LOAD)
+        float | None,
+        typer.Option(
+            help="End a test after so many seconds (it is then INVALID).", rich_help_panel=LOAD
+        ),
     ] = None,
     min_query_count: Annotated[
-        int | None, typer.Option(help="Least number of queries; Offline: of samples.",
-                                 rich_help_panel=LOAD)
+        int | None,
+        typer.Option(help="Least number of queries; Offline: of samples.", rich_help_panel=LOAD),
     ] = None,
     max_query_count: Annotated[
-        int | None, typer.Option(help="End a test after so many queries (it is then INVALID).",
-                                 rich_help_panel=LOAD)
+        int | None,
+        typer.Option(
+            help="End a test after so many queries (it is then INVALID).", rich_help_panel=LOAD
+        ),
     ] = None,
     samples_per_query: Annotated[
         int | None, typer.Option(help="MultiStream: samples in a query.", rich_help_panel=LOAD)
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="QSL,SAMPLE_INDEX,SCHEDULE: three whole numbers.",
-                                 rich_help_panel=LOAD)
+        str | None,
+        typer.Option(help="QSL,SAMPLE_INDEX,SCHEDULE: three whole numbers.", rich_help_panel=LOAD),
     ] = None,
     coalesce: Annotated[
-        bool, typer.Option("--coalesce", help="Server: hand all queries due by now to an "
-                           "asynchronous system as one.", rich_help_panel=LOAD)
+        bool,
+        typer.Option(
+            "--coalesce",
+            help="Server: hand all queries due by now to an asynchronous system as one.",
+            rich_help_panel=LOAD,
+        ),
     ] = False,
     max_async_queries: Annotated[
-        int, typer.Option(help="Server: end the test when more are outstanding; 0: no bound.",
-                          rich_help_panel=LOAD)
+        int,
+        typer.Option(
+            help="Server: end the test when more are outstanding; 0: no bound.",
+            rich_help_panel=LOAD,
+        ),
     ] = 0,
     concatenate_permutation: Annotated[
-        bool, typer.Option("--concatenate-permutation", rich_help_panel=LOAD,
-                           help="Issue every sample equally often (for inputs of uneven size).")
+        bool,
+        typer.Option(
+            "--concatenate-permutation",
+            rich_help_panel=LOAD,
+            help="Issue every sample equally often (for inputs of uneven size).",
+        ),
     ] = False,
     issue_unique: Annotated[
         bool, typer.Option("--issue-unique", help="Issue each sample once.", rich_help_panel=LOAD)
     ] = False,
     issue_same: Annotated[
-        bool, typer.Option("--issue-same", help="Issue one sample over and over.",
-                           rich_help_panel=LOAD)
+        bool,
+        typer.Option("--issue-same", help="Issue one sample over and over.", rich_help_panel=LOAD),
     ] = False,
     issue_same_index: Annotated[
         int, typer.Option(help="Which of the loaded samples.", rich_help_panel=LOAD)
     ] = 0,
     config: Annotated[
         list[Path] | None,
-        typer.Option(help="An mlperf.conf or user.conf; may be repeated, later files win.",
-                     rich_help_panel=LOAD),
+        typer.Option(
+            help="An mlperf.conf or user.conf; may be repeated, later files win.",
+            rich_help_panel=LOAD,
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option(help="Threads that call a synchronous system.", rich_help_panel=LOAD)
     ] = 1,
     stall_timeout: Annotated[
-        float, typer.Option(help="Stop when nothing was answered for so many seconds.",
-                            rich_help_panel=LOAD)
+        float,
+        typer.Option(
+            help="Stop when nothing was answered for so many seconds.", rich_help_panel=LOAD
+        ),
     ] = 60.0,
     system: Annotated[
         str | None,
-        typer.Option(help="What to measure it on; see `gnomon list`.", rich_help_panel=SYSTEM,
-                     autocompletion=_system_names),
+        typer.Option(
+            help="What to measure it on; see `gnomon list`.",
+            rich_help_panel=SYSTEM,
+            autocompletion=_system_names,
+        ),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="A model file of your own.", rich_help_panel=SYSTEM)
     ] = None,
     system_option: Annotated[
         list[str] | None,
-        typer.Option("--system-option", "-s", metavar="NAME=VALUE", rich_help_panel=SYSTEM,
-                     help="Passed to the system, e.g. threads=2; may be repeated."),
+        typer.Option(
+            "--system-option",
+            "-s",
+            metavar="NAME=VALUE",
+            rich_help_panel=SYSTEM,
+            help="Passed to the system, e.g. threads=2; may be repeated.",
+        ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Where run folders go.", rich_help_panel=OUTPUT)
-    ] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Where run folders go.", rich_help_panel=OUTPUT)] = Path(
+        "runs"
+    ),
     report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Write report.html into the run folder.",
-                           rich_help_panel=OUTPUT)
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            help="Write report.html into the run folder.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = True,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OUTPUT)

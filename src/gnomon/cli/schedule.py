@@ -21,19 +21,20 @@ DEFAULT_SAMPLES_PER_QUERY = 8
 
 
 def schedule(
-    scenario: Annotated[
-        str, typer.Option(help="single-stream, multi-stream, server or offline.")
-    ],
+    scenario: Annotated[str, typer.Option(help="single-stream, multi-stream, server or offline.")],
     total: Annotated[int, typer.Option(help="Samples in the data set.")],
     performance_count: Annotated[
         int | None, typer.Option(help="Samples loaded at once; default: all.")
     ] = None,
     queries: Annotated[
         int | None,
-        typer.Option(help="Queries to print; Offline: samples of its one query. Accuracy mode prints all."),
+        typer.Option(
+            help="Queries to print; Offline: samples of its one query. Accuracy mode prints all."
+        ),
     ] = None,
     target_qps: Annotated[
-        float | None, typer.Option(help="Server: the arrival rate. Stream scenarios: constant gaps.")
+        float | None,
+        typer.Option(help="Server: the arrival rate. Stream scenarios: constant gaps."),
     ] = None,
     samples_per_query: Annotated[
         int | None, typer.Option(help="MultiStream only; default 8 there.")
@@ -57,7 +58,14 @@ def schedule(
     set), and the sample's index. Equal to the reference load generator's, bit for bit.
     """
     from gnomon.loadgen.options import LoadOptions, scenario_named
-    from gnomon.loadgen.settings import LATEST_ROUND, NS_PER_S, ROUND_SEEDS, Mode, Scenario, Settings
+    from gnomon.loadgen.settings import (
+        LATEST_ROUND,
+        NS_PER_S,
+        ROUND_SEEDS,
+        Mode,
+        Scenario,
+        Settings,
+    )
 
     if format not in ("csv", "json"):
         raise UnknownNameError("format", format, ("csv", "json"))
@@ -113,7 +121,9 @@ def _rows(settings: Settings) -> list[NDArray[np.int64]]:
             count = settings.min_query_count
         for start in range(0, count, ROWS_AT_ONCE):
             stop = min(start + ROWS_AT_ONCE, count)
-            queries = np.full(stop - start, number) if one_query else np.arange(start, stop) + number
+            queries = (
+                np.full(stop - start, number) if one_query else np.arange(start, stop) + number
+            )
             blocks.append(
                 np.stack(
                     [

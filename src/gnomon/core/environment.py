@@ -22,14 +22,37 @@ import psutil
 
 ROOT = Path("/")
 PACKAGES = (
-    "gnomon", "numpy", "scipy", "onnxruntime", "pyarrow", "pydantic", "torch", "flwr", "openvino",
+    "gnomon",
+    "numpy",
+    "scipy",
+    "onnxruntime",
+    "pyarrow",
+    "pydantic",
+    "torch",
+    "flwr",
+    "openvino",
 )
 VARIABLES = (
-    "CUDA_VISIBLE_DEVICES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY", "MALLOC_ARENA_MAX", "MKL_NUM_THREADS",
-    "OMP_NUM_THREADS", "OMP_PROC_BIND", "OPENBLAS_NUM_THREADS", "ORT_NUM_THREADS", "PYTHONHASHSEED",
+    "CUDA_VISIBLE_DEVICES",
+    "GOMP_CPU_AFFINITY",
+    "KMP_AFFINITY",
+    "MALLOC_ARENA_MAX",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "OPENBLAS_NUM_THREADS",
+    "ORT_NUM_THREADS",
+    "PYTHONHASHSEED",
 )
-PASSING = ("load", "captured_at", "memory.available_bytes", "memory.swap_used_bytes",
-           "cpu.frequency_mhz", "git.dirty", "variables")
+PASSING = (
+    "load",
+    "captured_at",
+    "memory.available_bytes",
+    "memory.swap_used_bytes",
+    "cpu.frequency_mhz",
+    "git.dirty",
+    "variables",
+)
 """What differs from minute to minute and does not make two runs incomparable."""
 
 
@@ -57,9 +80,7 @@ def capture(root: Path = ROOT) -> dict[str, Any]:
     }
 
 
-def differences(
-    left: Mapping[str, Any], right: Mapping[str, Any]
-) -> list[tuple[str, Any, Any]]:
+def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Where two environments differ in what lasts: (path, left, right), in order of path."""
     flat_left, flat_right = dict(_flatten(left)), dict(_flatten(right))
     return [

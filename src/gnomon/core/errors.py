@@ -65,7 +65,7 @@ class RunFolderError(GnomonError):
     """A run folder that cannot be written or read."""
 
 
-class SystemFault(GnomonError):
+class SystemFault(GnomonError):  # noqa: N818 - a fault of the system, not ours
     """The system under test raised, hung or answered wrongly."""
 
 

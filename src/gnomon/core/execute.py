@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-import gnomon
 from gnomon.core.environment import capture
 from gnomon.core.errors import GnomonError, SettingsError, SystemFault, UnknownNameError
 from gnomon.core.protocol import Job, ProgressObserver, Protocol
@@ -20,6 +19,7 @@ from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS, TASKS
 from gnomon.core.run import Run, RunWriter
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
+from gnomon.core.version import __version__
 
 DEFAULT_OUT = Path("runs")
 
@@ -58,7 +58,7 @@ def run(
     protocol.prepare(declared, task, chosen)
     measured = _make_system(protocol, declared, system, system_options or {})
     record = {
-        "gnomon_version": gnomon.__version__,
+        "gnomon_version": __version__,
         "benchmark": declared.model_dump(mode="json"),
         "protocol": declared.protocol,
         "system": {"name": measured.name, "description": measured.describe()},
@@ -70,9 +70,7 @@ def run(
     name = f"{declared.name}-{measured.name}"
     with RunWriter(out, name, record) as writer:
         try:
-            ending = protocol.carry_out(
-                Job(declared, task, measured, chosen, writer, observer)
-            )
+            ending = protocol.carry_out(Job(declared, task, measured, chosen, writer, observer))
             # A model is often only known once it was loaded.
             writer.record["system"]["description"] = measured.describe()
         finally:

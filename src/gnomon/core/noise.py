@@ -138,7 +138,10 @@ def _smt(root: Path) -> Finding:
     if state != "on":
         return Finding("SMT", "ok", state or "not visible here")
     return Finding(
-        "SMT", "advice", "on", "two threads share a core; pin the run to one of each: taskset -c 0,2,..."
+        "SMT",
+        "advice",
+        "on",
+        "two threads share a core; pin the run to one of each: taskset -c 0,2,...",
     )
 
 
@@ -178,7 +181,10 @@ def _swap() -> Finding:
     if used < (1 << 20):
         return Finding("swap", "ok", "not in use")
     return Finding(
-        "swap", "advice", f"{format_bytes(used)} in use", "memory that was swapped out comes back slowly"
+        "swap",
+        "advice",
+        f"{format_bytes(used)} in use",
+        "memory that was swapped out comes back slowly",
     )
 
 
@@ -223,7 +229,9 @@ def _clock_cost() -> Finding:
     found = f"{cost_ns:.0f} ns a reading"
     if cost_ns < SLOW_CLOCK_NS:
         return Finding("clock cost", "ok", found)
-    return Finding("clock cost", "warning", found, "short latencies will look longer: see clock source")
+    return Finding(
+        "clock cost", "warning", found, "short latencies will look longer: see clock source"
+    )
 
 
 def _stolen(seconds: float) -> Finding:

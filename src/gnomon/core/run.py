@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -133,7 +134,8 @@ class RunWriter:
             RunFolderError: `out` cannot be written.
         """
         started = datetime.now(UTC)
-        run_id = f"{started:%Y%m%dT%H%M%SZ}-{name}-{secrets.token_hex(4)}"
+        plain_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")  # a system may be a lambda
+        run_id = f"{started:%Y%m%dT%H%M%SZ}-{plain_name}-{secrets.token_hex(4)}"
         self.path = Path(out) / run_id
         self.record: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -156,7 +158,9 @@ class RunWriter:
     def __enter__(self) -> RunWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
         try:
             if self.record["status"] == "running":
                 if kind is KeyboardInterrupt:

@@ -77,8 +77,8 @@ class Task(ABC):
         """The quality of these outputs: `outputs[i]` answers sample `samples[i]`."""
 
     def encode(self, output: Any) -> bytes:
-        """One output as the bytes that go into the accuracy log."""
-        return np.ascontiguousarray(output).tobytes()
+        """One output as the bytes that go into the accuracy log; floats of any precision as float32."""
+        return np.ascontiguousarray(single_precision(np.asarray(output))).tobytes()
 
     def decode(self, data: bytes) -> Any:
         """The inverse of `encode`, for scoring from a log. Override it with the output's type."""
@@ -95,3 +95,8 @@ class Task(ABC):
         raise DataError(
             f"task {self.name!r} ships no {format} model: pass one with --model FILE.{format}"
         )
+
+
+def single_precision(outputs: NDArray[Any]) -> NDArray[Any]:
+    """Floats as float32, which `Task.decode` expects whatever precision a system answers in."""
+    return outputs.astype(np.float32, copy=False) if outputs.dtype.kind == "f" else outputs

@@ -1,0 +1,1 @@
+"""The load protocol: queries arrive under a scenario; latency and throughput come out."""

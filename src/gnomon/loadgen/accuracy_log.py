@@ -69,7 +69,7 @@ class AccuracyLog:
         """Add answers that are bytes already, of any size."""
         self._add(
             b"".join(
-                b'%b%d%b%d%b%b%b'
+                b"%b%d%b%d%b%b%b"
                 % (
                     _BEFORE_ID,
                     number,
@@ -160,9 +160,7 @@ def _digits(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.searchsorted(10 ** np.arange(1, 19), numbers, side="right") + 1
 
 
-def _lines(
-    ids: NDArray[np.int64], samples: NDArray[np.int64], data: NDArray[np.uint8]
-) -> bytes:
+def _lines(ids: NDArray[np.int64], samples: NDArray[np.int64], data: NDArray[np.uint8]) -> bytes:
     """The lines of answers whose numbers have equal widths, as one matrix of characters."""
     count = len(ids)
     columns = [

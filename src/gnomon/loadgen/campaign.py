@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import gnomon
-from gnomon.core.errors import DataError, SystemFault
+from gnomon.core.errors import DataError, GnomonError, SystemFault
 from gnomon.core.protocol import Ending, Job, Progress
 from gnomon.core.spec import Benchmark
-from gnomon.core.task import IndexArray, Outputs, Task
+from gnomon.core.task import IndexArray, Outputs, Task, single_precision
 from gnomon.core.units import format_duration_ns
 from gnomon.core.verdict import Check, Verdict
-from gnomon.loadgen.find_peak import Probe, find_peak
+from gnomon.core.version import __version__
 from gnomon.loadgen.accuracy_log import AccuracyLog, read_accuracy_log
+from gnomon.loadgen.find_peak import Probe, find_peak
 from gnomon.loadgen.logs import LogContext, write_logs
 from gnomon.loadgen.measure import Hopeless, Measured, Observer, Snapshot, measure
 from gnomon.loadgen.options import (
@@ -38,9 +38,9 @@ from gnomon.loadgen.rules import (
     performance_checks,
     profile_named,
 )
+from gnomon.loadgen.server_outlook import hopeless_server
 from gnomon.loadgen.session import Fault, all_finite
 from gnomon.loadgen.settings import NS_PER_S, Mode, Scenario, Settings
-from gnomon.loadgen.server_outlook import hopeless_server
 
 ACCURACY = "accuracy"
 ACCURACY_LOG = "mlperf_log_accuracy.json"
@@ -85,7 +85,10 @@ def judged(checks: list[Check], profile: RuleProfile, *, official_data: bool) ->
     official_rules = profile.seeds is not None
     lacking = [
         words
-        for words, there in (("quick rules", official_rules), ("not the official data", official_data))
+        for words, there in (
+            ("quick rules", official_rules),
+            ("not the official data", official_data),
+        )
         if not there
     ]
     remark = f"not comparable with published results: {' and '.join(lacking)}" if lacking else ""
@@ -153,7 +156,7 @@ def _run_accuracy(job: Job, options: LoadOptions) -> TestChecks:
         nonlocal finite
         finite = finite and all_finite(outputs)
         if plain and isinstance(outputs, np.ndarray) and outputs.dtype != object:
-            log.append(ids, samples, outputs)
+            log.append(ids, samples, single_precision(outputs))
         else:
             log.append_encoded(ids, samples, [job.task.encode(output) for output in outputs])
 
@@ -211,8 +214,15 @@ def accuracy_result(benchmark: Benchmark, task: Task, path: Any) -> dict[str, An
         return None
     if samples.min() < 0 or samples.max() >= len(task):
         raise DataError(f"{path} names samples that the data set of {task.name!r} does not have")
-    outputs = [task.decode(entry.data) for entry in entries]
-    quality = float(task.score(samples, outputs))
+    try:
+        outputs = [task.decode(entry.data) for entry in entries]
+        quality = float(task.score(samples, outputs))
+    except GnomonError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"task {task.name!r} cannot score the outputs in {path}: {type(error).__name__}: {error}"
+        ) from error
     return {
         "metric": {"name": task.metric, "value": quality, "unit": task.unit},
         "quality": quality,
@@ -328,7 +338,7 @@ def _log_context(job: Job, measured: Measured, faults: Any = None) -> LogContext
     return LogContext(
         system_name=job.system.name,
         task_name=job.task.name,
-        gnomon_version=gnomon.__version__,
+        gnomon_version=__version__,
         started_at=measured.started_at,
         loaded_sets=measured.loaded_sets,
         errors=tuple(fault.message for fault in (measured.faults if faults is None else faults)),
@@ -350,5 +360,3 @@ def _observer(job: Job, name: str, settings: Settings) -> Observer | None:
         tell(Progress(label, snapshot.share_done, snapshot.elapsed_s, words))
 
     return observe
-
-

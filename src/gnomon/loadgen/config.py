@@ -110,7 +110,12 @@ class ConfigFile:
     def values(self, model: str, scenario: Scenario) -> dict[str, Line]:
         """For each key, the line that decides it for this model and scenario."""
         decided: dict[str, Line] = {}
-        for place in (("*", "*"), (model, "*"), ("*", scenario.field_name), (model, scenario.field_name)):
+        for place in (
+            ("*", "*"),
+            (model, "*"),
+            ("*", scenario.field_name),
+            (model, scenario.field_name),
+        ):
             for line in self.lines:  # a later duplicate wins
                 if (line.model, line.scenario) == place:
                     decided[line.key] = line
@@ -151,9 +156,7 @@ def read_config(path: Path, role: Role) -> ConfigFile:
     return ConfigFile(path, role, tuple(lines))
 
 
-def settings_overrides(
-    files: Sequence[ConfigFile], model: str, scenario: Scenario
-) -> Overrides:
+def settings_overrides(files: Sequence[ConfigFile], model: str, scenario: Scenario) -> Overrides:
     """What these files, later over earlier, change for one model and scenario.
 
     Raises:
@@ -182,7 +185,9 @@ def settings_overrides(
     if seeds:
         missing = {"qsl", "sample_index", "schedule"} - seeds.keys()
         if missing:
-            raise ConfigError(f"{files[-1].path}: seeds are set but {', '.join(sorted(missing))} is not")
+            raise ConfigError(
+                f"{files[-1].path}: seeds are set but {', '.join(sorted(missing))} is not"
+            )
         values["seeds"] = Seeds(**seeds)
     return Overrides(values, tuple(unused))
 
@@ -198,17 +203,25 @@ def _read_line(raw: str, place: str, number: int, role: Role) -> Line:
     if len(words) > 3:
         rest = " ".join(words[3:])
         if words[3].startswith("#"):
-            raise ConfigError(f"{place}: a comment may not follow a value: move `{rest}` to its own line")
+            raise ConfigError(
+                f"{place}: a comment may not follow a value: move `{rest}` to its own line"
+            )
         raise ConfigError(f"{place}: {name} has more than one value: remove `{rest}`")
     parts = name.rsplit(".", 2)
     if len(parts) != 3:
-        raise ConfigError(f"{place}: {name!r} must be model.scenario.key, e.g. `*.Server.target_qps`")
+        raise ConfigError(
+            f"{place}: {name!r} must be model.scenario.key, e.g. `*.Server.target_qps`"
+        )
     model, scenario, key = parts
     if scenario != "*" and scenario not in SCENARIOS:
         nearest = nearest_name(scenario, SCENARIOS)
         raise ConfigError(
             f"{place}: unknown scenario {scenario!r}: "
-            + (f"did you mean {nearest!r}?" if nearest else f"use one of {', '.join(SCENARIOS)} or *")
+            + (
+                f"did you mean {nearest!r}?"
+                if nearest
+                else f"use one of {', '.join(SCENARIOS)} or *"
+            )
         )
     if key not in KEYS:
         nearest = nearest_name(key, KEYS)
@@ -256,8 +269,10 @@ def _converted(key: Key, line: Line) -> Any:
 
 def _require_addressed(file: ConfigFile, model: str) -> None:
     """Catch the misspelt model: a user.conf that says nothing at all to this benchmark."""
-    if file.role == "user" and file.lines and not any(
-        line.model in ("*", model) for line in file.lines
+    if (
+        file.role == "user"
+        and file.lines
+        and not any(line.model in ("*", model) for line in file.lines)
     ):
         models = sorted({line.model for line in file.lines})
         nearest = nearest_name(model, models)

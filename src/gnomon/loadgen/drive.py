@@ -31,6 +31,9 @@ MOST_CHUNK = 4096
 CHUNK_NS = 25_000_000
 """Stream scenarios keep the times of a chunk of queries in lists, and a chunk about this long."""
 
+SYSTEM_ERRORS = (Exception, SystemExit)
+"""What a system may raise and have put on record: `sys.exit` in it must not end the run silently."""
+
 
 def drive(session: Session, system: System, workers: int) -> None:
     """Issue one loaded set to the end. Returns when every worker has returned.
@@ -83,7 +86,7 @@ def _closed_loop(session: Session, system: SynchronousSystem) -> None:
         session.in_chunk = (query, begins, ends)
         began, ended = begins.append, ends.append
         outputs: Outputs = ()
-        error = None
+        error: BaseException | None = None
         try:
             for samples in order.samples(query, query + count):
                 begin = now_ns()
@@ -95,7 +98,7 @@ def _closed_loop(session: Session, system: SynchronousSystem) -> None:
                 ended(end)
                 if begin >= alarm_ns:
                     break
-        except Exception as caught:
+        except SYSTEM_ERRORS as caught:
             error = caught
         done = len(ends)
         session.flush_chunk()
@@ -143,7 +146,7 @@ def _adapted(chunk: int, begins: list[int], ends: list[int]) -> int:
     return min(MOST_CHUNK, chunk * 2) if took_ns < CHUNK_NS // 2 else chunk
 
 
-def _explain(session: Session, error: Exception | None, outputs: Outputs, row: int) -> None:
+def _explain(session: Session, error: BaseException | None, outputs: Outputs, row: int) -> None:
     """Put on record why the query at `row` was issued but not answered."""
     # An error with a deeper frame came out of the system; one without, from counting its outputs.
     if error is not None and error.__traceback__ is not None and error.__traceback__.tb_next:
@@ -189,7 +192,7 @@ def _closed_loop_asynchronous(session: Session, system: AsynchronousSystem) -> N
         journal.issued_ns[ids] = max(1, begin_ns - session.start_ns)
         try:
             system.issue(Query(ids, samples, session.complete))
-        except Exception as error:
+        except SYSTEM_ERRORS as error:
             session.raised(error, query * width)
             return
         session.idle.wait()
@@ -246,7 +249,9 @@ def _everything_at_once(session: Session, system: System) -> Pull:
                 stop = min(position + most, limit)
                 if stop == position:
                     return None
-            if settings.mode is Mode.PERFORMANCE and _past_maximum(session, session.start_ns + elapsed_ns):
+            if settings.mode is Mode.PERFORMANCE and _past_maximum(
+                session, session.start_ns + elapsed_ns
+            ):
                 return None
             start, position = position, stop
             journal.reserve(offset + stop)
@@ -322,7 +327,7 @@ def _pull_and_predict(session: Session, system: SynchronousSystem, pull: Pull) -
             samples = order.samples(start // width, stop // width).reshape(-1)
             try:
                 outputs = predict(samples)
-            except Exception as error:
+            except SYSTEM_ERRORS as error:
                 session.raised(error, start)
                 return
             session.answer(start, stop, outputs)
@@ -355,7 +360,7 @@ def _pull_and_issue(session: Session, system: AsynchronousSystem, pull: Pull) ->
             ids = np.arange(offset + start, offset + stop)
             try:
                 system.issue(Query(ids, samples, session.complete))
-            except Exception as error:
+            except SYSTEM_ERRORS as error:
                 session.raised(error, start)
                 return
 

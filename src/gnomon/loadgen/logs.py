@@ -123,7 +123,13 @@ def _summary(settings: Settings, outcome: Outcome | None, context: LogContext) -
         ]
         if settings.sample_concatenate_permutation:
             lines.append("WARNING: sample_concatenate_permutation was set to true. ")
-    return [*lines, "", _count_line(context.warnings, "warning"), "", _count_line(context.errors, "error")]
+    return [
+        *lines,
+        "",
+        _count_line(context.warnings, "warning"),
+        "",
+        _count_line(context.errors, "error"),
+    ]
 
 
 def _headed(title: str) -> list[str]:
@@ -170,9 +176,7 @@ def _yes(satisfied: bool) -> str:
     return "Yes" if satisfied else "NO"
 
 
-def _recommendations(
-    settings: Settings, validity: FieldValidity, context: LogContext
-) -> list[str]:
+def _recommendations(settings: Settings, validity: FieldValidity, context: LogContext) -> list[str]:
     words = []
     if not validity.perf_constraints:
         words.append("Reduce target QPS to improve latency.")
@@ -424,9 +428,7 @@ def _seeds_and_switches(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _results(
-    settings: Settings, outcome: Outcome, context: LogContext
-) -> list[tuple[str, Any]]:
+def _results(settings: Settings, outcome: Outcome, context: LogContext) -> list[tuple[str, Any]]:
     validity = field_validity(outcome, settings, errors=bool(context.errors))
     lines: list[tuple[str, Any]] = [("result_validity", "VALID" if validity.valid else "INVALID")]
     if settings.scenario is Scenario.SERVER:

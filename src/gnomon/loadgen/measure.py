@@ -94,6 +94,10 @@ def measure(
     """Run one test and write its raw samples to `folder`.
 
     Args:
+        system: What is measured; loaded here, closed by the caller.
+        task: Where its inputs come from.
+        settings: Scenario, mode, durations, counts, seeds.
+        folder: Where the raw samples go; must exist.
         workers: Threads that call a synchronous system; an asynchronous one has one issuer.
         observer: Told a few times a second how the test stands.
         sink: Takes every output (accuracy mode).
@@ -129,12 +133,9 @@ def measure(
                 break
     except KeyboardInterrupt:
         interrupted = True
-        for session in sessions:
-            session.stopping = True
-            session.idle.set()
-        time.sleep(TICK_S)  # a worker between two queries sees it and leaves
     finally:
         gc.unfreeze()
+        _stop(sessions)
         for session in sessions:
             session.flush_chunk()
         used = sum(session.issued for session in sessions)
@@ -150,6 +151,16 @@ def measure(
         loaded_sets=tuple(order.loaded for order in orders),
         interrupted=interrupted,
     )
+
+
+def _stop(sessions: list[Session]) -> None:
+    """End what still goes on, after Ctrl-C or an error of the watcher's own."""
+    if all(session.all_issued for session in sessions):
+        return
+    for session in sessions:
+        session.stopping = True
+        session.idle.set()
+    time.sleep(TICK_S)  # a worker between two queries sees it and leaves
 
 
 def recorded_samples(folder: Path, settings: Settings) -> Samples:
@@ -175,7 +186,7 @@ def samples_of(
     rows = len(issued_ns)
     one_query = settings.scenario is Scenario.OFFLINE
     queries: list[NDArray[np.int64]] = []
-    indices: list[NDArray[np.int64]] = []
+    indices: list[NDArray[np.int32]] = []
     done = number = 0
     for order in orders:
         width = order.samples_per_query
@@ -221,7 +232,9 @@ def _load(system: System, task: Task, order: IssueOrder) -> None:
         ) from error
 
 
-def _generate_ahead(order: IssueOrder, settings: Settings, journal: Journal, first_row: int) -> None:
+def _generate_ahead(
+    order: IssueOrder, settings: Settings, journal: Journal, first_row: int
+) -> None:
     """Make the schedule before the clock starts, as far as its end is known."""
     width = order.samples_per_query
     known = order.query_count
@@ -366,7 +379,11 @@ def _snapshot(session: Session) -> Snapshot:
     completed_ns = session.journal.completed_ns[first:last]
     done = completed_ns > 0
     latency = None
-    if settings.mode is Mode.PERFORMANCE and settings.scenario is not Scenario.OFFLINE and done.any():
+    if (
+        settings.mode is Mode.PERFORMANCE
+        and settings.scenario is not Scenario.OFFLINE
+        and done.any()
+    ):
         if settings.scenario is Scenario.SERVER:
             due_ns = order.arrivals_ns(first, last)
         else:

@@ -190,7 +190,9 @@ def _layers(
         "mode": mode,
         "total_sample_count": total,
         "performance_sample_count": min(declared.performance_sample_count or total, total),
-        "min_duration_ns": profile.min_duration_ns if options.quick else profile.default_duration_ns,
+        "min_duration_ns": profile.min_duration_ns
+        if options.quick
+        else profile.default_duration_ns,
         "min_query_count": least_query_count(scenario, declared, profile),
         "target_latency_percentile": {
             Scenario.SINGLE_STREAM: declared.single_stream_percentile,
@@ -222,8 +224,8 @@ def _layers(
         "performance_issue_same": options.performance_issue_same or None,
         "performance_issue_same_index": options.performance_issue_same_index or None,
     }
-    if scenario in (Scenario.SERVER, Scenario.OFFLINE):
-        wanted["target_qps"] = options.target_qps
+    if scenario is Scenario.SERVER or Scenario.SERVER not in scenarios_of(benchmark, options):
+        wanted["target_qps"] = options.target_qps  # beside Server, a rate is meant for Server alone
     if scenario is Scenario.SERVER:
         wanted["target_latency_ns"] = _scaled(options.target_latency_ms, NS_PER_MS)
         wanted["server_coalesce_queries"] = options.server_coalesce_queries or None

@@ -151,6 +151,16 @@ class Outcome:
         return result
 
 
+def query_latencies_ns(samples: Samples, settings: Settings) -> NDArray[np.int64]:
+    """Latency of each query answered in full, that of its slowest sample, in the order of issue."""
+    width = settings.samples_per_query
+    if width == 1:
+        return samples.latency_ns[samples.answered]
+    whole = samples.answered.reshape(-1, width).all(axis=1)
+    latencies_ns: NDArray[np.int64] = samples.latency_ns.reshape(-1, width)[whole].max(axis=1)
+    return latencies_ns
+
+
 def compute_outcome(samples: Samples, settings: Settings) -> Outcome | None:
     """The figures of a performance test, or None if no query was answered in full."""
     answered = samples.answered
@@ -166,9 +176,7 @@ def compute_outcome(samples: Samples, settings: Settings) -> Outcome | None:
         query_ordered_ns = ordered_ns
         query_count = len(ordered_ns) if settings.scenario is not Scenario.OFFLINE else 1
     else:
-        queries = samples.latency_ns.reshape(-1, settings.samples_per_query)
-        whole = answered.reshape(-1, settings.samples_per_query).all(axis=1)
-        query_ordered_ns = np.sort(queries[whole].max(axis=1))
+        query_ordered_ns = np.sort(query_latencies_ns(samples, settings))
         query_count = len(query_ordered_ns)
         if query_count == 0:
             return None
@@ -187,6 +195,8 @@ def compute_outcome(samples: Samples, settings: Settings) -> Outcome | None:
 
     final_scheduled_ns = int(samples.scheduled_ns[-1])
     final_issued_ns = int(samples.issued_ns[-1])
+    # A test that a fault ended may lack its last answer: then the last one there is counts.
+    final_completed_ns = int(samples.completed_ns[last].max() or samples.completed_ns.max())
     duration_ns = {
         Scenario.OFFLINE: int(ordered_ns[-1]),
         Scenario.SERVER: final_scheduled_ns,
@@ -203,7 +213,7 @@ def compute_outcome(samples: Samples, settings: Settings) -> Outcome | None:
         over_bound_count=over_bound,
         final_query_scheduled_ns=final_scheduled_ns,
         final_query_issued_ns=final_issued_ns,
-        final_query_completed_ns=int(samples.completed_ns[last].max()),
+        final_query_completed_ns=final_completed_ns,
         duration_ns=duration_ns,
         early_stopping=early,
         early_stopping_99=early_99,

@@ -97,7 +97,8 @@ class Engine:
             return []
         drawn = self._uniform_each(_shuffle_bounds(length))
         if length > MOST_PAIRED:
-            return drawn.tolist()
+            each: list[int] = drawn.tolist()
+            return each
         places = []
         first = 1
         if length % 2 == 0:

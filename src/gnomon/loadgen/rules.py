@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from gnomon.core.errors import SettingsError, UnknownNameError
 from gnomon.core.spec import QualityTarget
 from gnomon.core.stats import fewest_passing
-from gnomon.core.verdict import Check
 from gnomon.core.units import format_duration_ns
+from gnomon.core.verdict import Check
 from gnomon.loadgen.outcome import Outcome
 from gnomon.loadgen.session import Fault
 from gnomon.loadgen.settings import (
@@ -116,8 +116,14 @@ def performance_checks(
     checks = _fault_checks(faults, measurement)
     if outcome is None:
         checks.append(
-            Check("answered", False, "no query answered in full", "every sample answered",
-                  "see the faults above, mend the system and run again", measurement)
+            Check(
+                "answered",
+                False,
+                "no query answered in full",
+                "every sample answered",
+                "see the faults above, mend the system and run again",
+                measurement,
+            )
         )
         return checks
 
@@ -138,7 +144,11 @@ def performance_checks(
         format_duration_ns(outcome.duration_ns),
         f"at least {least_ns / NS_PER_S:g} s",
         "let the test run to its end"
-        + ("" if settings.target_qps is None else ", or raise --target-qps: it fixed too few samples"),
+        + (
+            ""
+            if settings.target_qps is None
+            else ", or raise --target-qps: it fixed too few samples"
+        ),
     )
     offline = settings.scenario is Scenario.OFFLINE
     counted = outcome.sample_count if offline else outcome.query_count
@@ -158,7 +168,9 @@ def performance_checks(
             "lower --target-qps, or let --find-peak find the highest rate that holds",
         )
     if outcome.early_stopping is not None:
-        check("early_stopping", outcome.early_stopping.met, *early_stopping_words(outcome, settings))
+        check(
+            "early_stopping", outcome.early_stopping.met, *early_stopping_words(outcome, settings)
+        )
     return checks
 
 
@@ -184,7 +196,11 @@ def early_stopping_words(outcome: Outcome, settings: Settings) -> tuple[str, str
             f"{format_duration_ns(early.estimate_ns)} with 99 % confidence"
         )
     required = f"at least {early.needed} queries to claim {share}"
-    return found, required, f"{early.needed - early.queries} more queries would do: raise --duration"
+    return (
+        found,
+        required,
+        f"{early.needed - early.queries} more queries would do: raise --duration",
+    )
 
 
 def accuracy_checks(

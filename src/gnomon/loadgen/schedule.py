@@ -144,8 +144,10 @@ def _order(settings: Settings, loaded: IndexArray, size: int) -> IssueOrder:
         else:
             first = sample.uniform(size, more)
         if width == 1:
-            return loaded[first].reshape(-1, 1)
-        return loaded[first[:, None] + np.arange(width)]
+            single: NDArray[np.int64] = loaded[first].reshape(-1, 1)
+            return single
+        contiguous: NDArray[np.int64] = loaded[first[:, None] + np.arange(width)]
+        return contiguous
 
     return IssueOrder(loaded, width, count, draw_rows, schedule.between)
 

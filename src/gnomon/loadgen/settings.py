@@ -139,7 +139,9 @@ class Settings(BaseModel):
         if self.target_qps is not None and not 0 < self.target_qps < float("inf"):
             raise SettingsError(f"target_qps must be positive, got {self.target_qps:g}")
         if self.scenario is Scenario.SERVER and self.target_qps is None:
-            raise SettingsError("the server scenario needs a target_qps, or --find-peak to find one")
+            raise SettingsError(
+                "the server scenario needs a target_qps, or --find-peak to find one"
+            )
         if self.max_duration_ns and self.max_duration_ns < self.min_duration_ns:
             raise SettingsError(
                 f"max_duration ({self.max_duration_ns / NS_PER_S:g} s) is below min_duration "

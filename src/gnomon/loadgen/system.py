@@ -73,7 +73,9 @@ class Query:
         self.samples = samples
         self._complete = complete
 
-    def complete(self, outputs: Outputs, ids: Sequence[int] | NDArray[np.int64] | None = None) -> None:
+    def complete(
+        self, outputs: Outputs, ids: Sequence[int] | NDArray[np.int64] | None = None
+    ) -> None:
         """Hand back answers: for the whole query, or for the samples with these ids.
 
         May be called from any thread. The time of the call is the time of completion.
@@ -126,7 +128,7 @@ class InputTable:
 class CallableSystem(SynchronousSystem):
     """Any function from a batch of inputs to a batch of outputs, as a system.
 
-        run = gnomon.run("digits", system=lambda images: images.reshape(len(images), -1) @ weights)
+    run = gnomon.run("digits", system=lambda images: images.reshape(len(images), -1) @ weights)
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class CallableSystem(SynchronousSystem):
         max_batch_size: int = 64,
     ) -> None:
         self.function = function
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self.max_batch_size = max_batch_size
 
     def describe(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What is done with runs: find, check, show, compare, report."""

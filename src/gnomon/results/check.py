@@ -83,14 +83,20 @@ def _check_run(run: Run) -> Report:
     if run.status != "complete":
         verdict = Verdict(
             verdict.profile,
-            (*(check for check in run.verdict.checks if check.name == "completed"), *verdict.checks),
+            (
+                *(check for check in run.verdict.checks if check.name == "completed"),
+                *verdict.checks,
+            ),
             verdict.comparable,
             verdict.remark,
         )
         if verdict.valid:
             verdict = Verdict(
                 verdict.profile,
-                (*verdict.checks, Check("completed", False, run.status, "complete", "run it again")),
+                (
+                    *verdict.checks,
+                    Check("completed", False, run.status, "complete", "run it again"),
+                ),
             )
     elif run.verdict.valid != verdict.valid:
         disagreements.append(
@@ -120,6 +126,10 @@ def _check_logs(path: Path) -> Report:
     ]
     remark = "not recomputed: these logs hold no raw samples"
     results: dict[str, dict[str, Any] | None] = {
-        log.scenario: {"mode": log.mode, "metrics": dict(log.metrics), "settings": dict(log.settings)}
+        log.scenario: {
+            "mode": log.mode,
+            "metrics": dict(log.metrics),
+            "settings": dict(log.settings),
+        }
     }
     return Report(path, Verdict("claimed", tuple(checks), remark=remark), (), results)

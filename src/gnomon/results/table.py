@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +22,7 @@ def run_view(run: Run) -> RenderableType:
     title = f"{record['benchmark']['title']} on {record['system']['name']}"
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     table.add_column("measurement", no_wrap=True)
-    table.add_column("result", justify="right", no_wrap=True)
+    table.add_column("result", justify="right")
     table.add_column("p50", justify="right", no_wrap=True)
     table.add_column("p99", justify="right", no_wrap=True)
     table.add_column("samples", justify="right", no_wrap=True)
@@ -62,29 +61,62 @@ def failure_lines(verdict: Verdict) -> list[Text]:
     return lines
 
 
-def _word(verdict: Verdict) -> str:
+def figures(result: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """The figures of a measurement as (label, text), the headline first; empty without a result."""
+    if result is None:
+        return []
+    metric = result["metric"]
+    rows = [(metric["name"], headline(result))]
+    if "target" in result:
+        rows.append(("target", f"{result['target']:.4f}"))
+    if "latency" in result and result["query_count"] > 1:
+        for key, value in result["latency"].items():
+            label = key.removesuffix("_ns").replace("_", ".")
+            rows.append((label, format_duration_ns(value)))
+    for key, unit in (
+        ("queries_per_second", "queries/s"),
+        ("scheduled_samples_per_second", "queries/s"),
+    ):
+        if key in result:
+            rows.append((key.replace("_", " "), format_rate(result[key], unit)))
+    if result.get("query_count", 1) > 1:
+        rows.append(("queries", format_count(result["query_count"])))
+    rows.append(("samples", format_count(result["sample_count"])))
+    if "duration_ns" in result:
+        rows.append(("duration", format_duration_ns(result["duration_ns"])))
+    return rows
+
+
+def headline(result: dict[str, Any]) -> str:
+    """The metric's value with its unit."""
+    metric = result["metric"]
+    if metric["unit"] == "ns":
+        return format_duration_ns(metric["value"])
+    if metric["unit"].endswith("/s"):
+        return format_rate(metric["value"], metric["unit"])
+    return f"{metric['value']:.4f} {metric['unit']}".strip()
+
+
+def _word(verdict: Verdict) -> Text:
     if not verdict.checks:
-        return "[dim]unfinished[/dim]"
-    return f"[{COLOURS[verdict.word]}]{escape(verdict.word)}[/]"
+        return Text("unfinished", style="dim")
+    return Text(verdict.word, style=COLOURS[verdict.word])
 
 
 def _cells(result: dict[str, Any] | None) -> tuple[str, str, str, str]:
     """Result, p50, p99, samples."""
     if result is None:
         return "no result", "", "", ""
-    metric = result["metric"]
-    if "quality" in result:
-        text = f"{metric['name']} {metric['value']:.4f}"
+    text = headline(result)
+    name = result["metric"]["name"]
+    if result["metric"]["unit"] == "ns" or "quality" in result:
+        text = f"{name.split()[0]} {text}"
+    if "latency" not in result or result["query_count"] == 1:
         return text, "", "", format_count(result["sample_count"])
-    if metric["unit"] == "ns":
-        text = f"{metric['name'].split()[0]} {format_duration_ns(metric['value'])}"
-    else:
-        text = format_rate(metric["value"], metric["unit"])
-    one_query = result["query_count"] == 1
     latency = result["latency"]
     return (
         text,
-        "" if one_query else format_duration_ns(latency["p50_ns"]),
-        "" if one_query else format_duration_ns(latency["p99_ns"]),
+        format_duration_ns(latency["p50_ns"]),
+        format_duration_ns(latency["p99_ns"]),
         format_count(result["sample_count"]),
     )

@@ -1,0 +1,1 @@
+"""What is solved: one module a task, with its data, metric and reference model."""

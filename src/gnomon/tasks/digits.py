@@ -47,7 +47,9 @@ class Digits(Task):
         except KeyError as error:
             raise DataError(f"data set {self._path} has no array {error}: {mend}") from None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            raise DataError(f"data set {self._path} cannot be read or was cut short: {mend}") from None
+            raise DataError(
+                f"data set {self._path} cannot be read or was cut short: {mend}"
+            ) from None
         if images.shape != (TOTAL, 8, 8) or labels.shape != (TOTAL,):
             raise DataError(
                 f"data set {self._path} holds images {images.shape} and labels {labels.shape}, not "
@@ -64,11 +66,15 @@ class Digits(Task):
         """Real data, but of no published round."""
         images, labels = self._data
         digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
-        return DataSource("scikit-learn digits, images 1,000 to 1,796", official=False, sha256=digest)
+        return DataSource(
+            "scikit-learn digits, images 1,000 to 1,796", official=False, sha256=digest
+        )
 
     def inputs(self, samples: IndexArray) -> NDArray[np.float32]:
         """Images, float32 (n, 1, 8, 8) in 0 to 1."""
-        scaled: NDArray[np.float32] = self._data[0][samples, None].astype(np.float32) / np.float32(16)
+        scaled: NDArray[np.float32] = self._data[0][samples, None].astype(np.float32) / np.float32(
+            16
+        )
         return scaled
 
     def score(self, samples: IndexArray, outputs: Outputs) -> float:

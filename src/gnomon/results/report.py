@@ -1,0 +1,226 @@
+"""The HTML report: one file that opens offline and says first what the verdict is, and why.
+
+A report is a view of run folders and adds nothing to them: every figure is computed from their raw
+samples or copied from `run.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gnomon.core.errors import DataError, RunFolderError, UsageError
+from gnomon.core.files import write_atomically
+from gnomon.core.registry import PROTOCOLS
+from gnomon.core.run import Run
+from gnomon.core.verdict import Verdict
+from gnomon.core.version import __version__
+from gnomon.results.charts import Chart, Curve, latency_distribution
+from gnomon.results.load_charts import latency_curve, load_charts
+from gnomon.results.table import figures
+
+CHARTS: dict[str, Callable[[Any, dict[str, Any]], list[Chart]]] = {"load": load_charts}
+"""By protocol: the charts of one measurement, from its raw samples and its entry in `run.json`."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measurement as the page shows it. `figures` is (label, text) in order."""
+
+    name: str
+    headline: str
+    figures: tuple[tuple[str, str], ...]
+    verdict: Verdict
+    unfinished: bool
+    charts: tuple[Chart, ...]
+    settings: tuple[tuple[str, str], ...]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One run as the page shows it."""
+
+    run: Run
+    title: str
+    verdict: Verdict
+    measurements: tuple[Measurement, ...]
+    facts: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    files: tuple[str, ...]
+    probe_count: int
+
+
+def write_report(runs: Sequence[Run], path: Path | str) -> Path:
+    """Write one self-contained HTML file about these runs and return its path.
+
+    Raises:
+        UsageError: No run is given.
+        RunFolderError: The file cannot be written.
+    """
+    path = Path(path)
+    if not runs:
+        raise UsageError("a report needs at least one run")
+    try:
+        write_atomically(path, render(runs).encode())
+    except OSError as error:
+        raise RunFolderError(
+            f"cannot write {path}: {error.strerror}; choose another file with --output"
+        ) from None
+    return path
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("gnomon.results"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = _figure
+    pages = [_page(run) for run in runs]
+    shared = _shared_charts(runs) if len(runs) > 1 else []
+    has_charts = bool(shared) or any(entry.charts for page in pages for entry in page.measurements)
+    return environment.get_template("page.html").render(
+        pages=pages,
+        shared=shared,
+        version=__version__,
+        plotly=get_plotlyjs() if has_charts else "",
+    )
+
+
+def _figure(chart: Chart) -> str:
+    """A chart as JSON that may stand inside a script element."""
+    return json.dumps(chart.figure, separators=(",", ":")).replace("</", "<\\/")
+
+
+def _page(run: Run) -> Page:
+    record, verdict = run.record, run.verdict
+    shown = {name: stored for name, stored in run.measurements.items() if "-probe-" not in name}
+    return Page(
+        run=run,
+        title=f"{record['benchmark']['title']} on {record['system']['name']}",
+        verdict=verdict,
+        measurements=tuple(_measurement(run, name, stored) for name, stored in shown.items()),
+        facts=tuple(_facts(run)),
+        environment=tuple(_flat(record["environment"])),
+        files=tuple(_files(run.path)),
+        probe_count=len(run.measurements) - len(shown),
+    )
+
+
+def _measurement(run: Run, name: str, stored: dict[str, Any]) -> Measurement:
+    charts: list[Chart] = []
+    missing = ""
+    make = CHARTS.get(run.record["protocol"])
+    if make is not None:
+        try:
+            samples = PROTOCOLS.load(run.record["protocol"]).read_samples(run, name)
+            charts = make(samples, stored)
+        except (RunFolderError, DataError) as error:
+            missing = str(error)
+    rows = figures(stored["result"])
+    return Measurement(
+        name=name,
+        headline=rows[0][1] if rows else "no result",
+        figures=tuple(rows),
+        verdict=run.verdict.of(name),
+        unfinished=stored["result"] is None,
+        charts=tuple(charts),
+        settings=tuple(_flat(stored["settings"])),
+        missing=missing,
+    )
+
+
+def _shared_charts(runs: Sequence[Run]) -> list[tuple[str, Chart]]:
+    """For each measurement that several runs have, their distributions in one picture."""
+    curves: dict[str, list[Curve]] = {}
+    for number, run in enumerate(runs, start=1):
+        if run.record["protocol"] != "load":
+            continue
+        for name, stored in run.measurements.items():
+            if "-probe-" in name:
+                continue
+            try:
+                samples = PROTOCOLS.load("load").read_samples(run, name)
+            except (RunFolderError, DataError):
+                continue
+            curve = latency_curve(f"{number}: {run.record['system']['name']}", samples, stored)
+            if curve is not None:
+                curves.setdefault(name, []).append(curve)
+    return [(name, latency_distribution(found)) for name, found in curves.items() if len(found) > 1]
+
+
+def _facts(run: Run) -> Iterator[tuple[str, str]]:
+    record = run.record
+    benchmark, data = record["benchmark"], record["data"]
+    yield "run", run.id
+    yield "started", _time(record["started_at"])
+    if record.get("finished_at"):
+        yield "finished", _time(record["finished_at"])
+    yield (
+        "status",
+        run.status + (f" ({record['aborted_because']})" if record.get("aborted_because") else ""),
+    )
+    yield "rules", record["rules"]
+    yield "data", f"{data['name']} (sha256 {data['sha256'][:12]})"
+    yield "official data", "yes" if data["official"] else "no"
+    quality = benchmark["quality"]
+    yield (
+        "quality target",
+        f"{quality['metric']} {quality['reference'] * quality['factor']:.4f}, "
+        f"{100 * quality['factor']:g} % of the reference",
+    )
+    yield "specification", benchmark["specification"]
+    for name, value in _flat(record["system"]["description"]):
+        yield f"system: {name}", value
+    for name, value in _flat(record["options"]):
+        yield f"option: {name}", value
+    yield "Gnomon", record["gnomon_version"]
+
+
+def _time(text: str) -> str:
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested mappings as rows of dotted names and text."""
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{key}", ", ".join(str(item) for item in value) or "none"
+        elif value is not None:
+            yield f"{prefix}{key}", str(value)
+
+
+def _files(path: Path) -> Iterator[str]:
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and file.name not in ("lock", "report.html"):
+            yield str(file.relative_to(path))
+
+
+def report_json(runs: Sequence[Run], path: Path) -> dict[str, Any]:
+    """What `gnomon report --json` prints."""
+    return {
+        "report": str(path),
+        "runs": [
+            {
+                "path": str(run.path),
+                "status": run.status,
+                "verdict": str(run.verdict),
+                "valid": run.verdict.valid,
+                "failures": [asdict(check) for check in run.verdict.failures],
+            }
+            for run in runs
+        ],
+    }
