@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import mlcommons_loadgen as lg
+import mlperf_loadgen as lg
 import numpy as np
 
 SCENARIOS = {

@@ -1,6 +1,7 @@
 """Systems that answer elsewhere: another process, an event loop, several workers at once."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import socket
 import struct
@@ -128,12 +129,13 @@ def test_completions_out_of_order_from_another_process_are_measured(tmp_path, in
 
 
 SERVER = """
-import random, socket, struct, sys
+import socket, struct
 import numpy as np
 
-connection, _ = socket.create_server(("127.0.0.1", 0), backlog=1), None
+connection = socket.create_server(("127.0.0.1", 0))
 print(connection.getsockname()[1], flush=True)
 stream, _ = connection.accept()
+stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 file = stream.makefile("rwb")
 while header := file.read(12):
     row, size = struct.unpack("<qi", header)
@@ -236,8 +238,7 @@ def test_an_event_loop_in_another_thread_is_measured(tmp_path, scenario, in_proc
     run = gnomon.run(
         "digits", system=OnEventLoop(), scenario=scenario, quick=True, out=tmp_path, **options
     )
-    assert run.verdict.valid is (in_process_quality > 0.97)
-    assert run.verdict.of(scenario).valid
+    assert [failed.name for failed in run.verdict.failures] == ["quality"]
     samples = run.samples[scenario]
     assert samples.answered.all()
     assert run.result["accuracy"]["quality"] == in_process_quality
@@ -256,13 +257,13 @@ class Meeting(SynchronousSystem):
 
     def load(self, task, samples):
         self.inputs = InputTable(task, samples)
+        self.barrier.reset()
 
     def predict(self, samples):
-        self.threads.add(threading.get_ident())
-        try:
+        self.threads.add(threading.current_thread())
+        # The last calls of a test find no partner.
+        with contextlib.suppress(threading.BrokenBarrierError):
             self.barrier.wait(timeout=0.5)
-        except threading.BrokenBarrierError:
-            pass  # the last calls of a test find no partner
         time.sleep(0.0005)
         return brightest_row(self.inputs[samples])
 

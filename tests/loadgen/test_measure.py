@@ -238,6 +238,60 @@ def test_an_error_of_the_watcher_stops_the_system_and_keeps_the_samples(tmp_path
     assert len(calls) == len(kept)
 
 
+def test_several_workers_issue_the_schedule_of_one(tmp_path):
+    """An open-ended schedule is drawn further by whichever worker needs it."""
+    settings = settings_of(Scenario.OFFLINE, min_duration_ns=3 * TENTH_NS)
+    measured = measure(NullSystem(max_batch_size=512), Digits(), settings, tmp_path, workers=4)
+    (order,) = plan(settings)
+    expected = order.samples(0, len(measured.samples)).reshape(-1)
+    assert measured.faults == ()
+    assert measured.samples.answered.all()
+    np.testing.assert_array_equal(measured.samples.sample_index, expected)
+
+
+class AtOnceElsewhere(AsynchronousSystem):
+    """Completes each query from a thread of its own."""
+
+    name = "at-once-elsewhere"
+    max_batch_size = 50
+
+    def __init__(self):
+        self.raised_here = []
+
+    def load(self, task, samples):
+        pass
+
+    def issue(self, query):
+        def answer():
+            try:
+                query.complete(query.samples)
+            except BaseException as error:
+                self.raised_here.append(error)
+
+        threading.Thread(target=answer).start()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("system_type", [NullSystem, AtOnceElsewhere])
+def test_a_log_that_cannot_be_written_ends_the_test_and_is_no_fault_of_the_system(
+    tmp_path, system_type, workers
+):
+    kept = []
+
+    def full(ids, samples, outputs):
+        if len(kept) == 4:
+            raise RunFolderError("cannot write log: No space left on device")
+        kept.append(len(ids))
+
+    system = system_type()
+    system.max_batch_size = 50
+    settings = settings_of(Scenario.OFFLINE, mode=Mode.ACCURACY)
+    with pytest.raises(RunFolderError, match="No space left"):
+        measure(system, Digits(), settings, tmp_path, sink=full, workers=workers)
+    assert getattr(system, "raised_here", []) == []
+    assert read_samples(tmp_path / SAMPLES_FILE).answered.sum() >= sum(kept)
+
+
 def test_a_system_that_cannot_load_is_named_with_its_reason(tmp_path):
     class Unloadable(NullSystem):
         def load(self, task, samples):

@@ -9,7 +9,6 @@ import sys
 from importlib import import_module
 from typing import Annotated
 
-import click
 import typer
 
 from gnomon.core.errors import GnomonError
@@ -50,16 +49,22 @@ for command in ("run", "list", "show", "check", "compare", "report", "doctor"):
 loadgen.command("schedule")(import_module("gnomon.cli.schedule").schedule)
 
 
+# Typer carries its own copy of Click since 0.26, and before that used the installed one: the classes that
+# it raises are reached through the one that it exports.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     try:
         code = app(arguments, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        code = EXIT_USAGE
-    except click.ClickException as error:
-        code = _mistake(error.format_message())
-    except click.Abort:
+    except _ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            code = EXIT_USAGE
+        else:
+            code = _mistake(error.format_message())  # type: ignore[attr-defined]
+    except typer.Abort:
         code = EXIT_INTERRUPTED
     except GnomonError as error:
         code = _mistake(str(error))

@@ -71,7 +71,7 @@ def run(
         float | None,
         typer.Option(
             help="Server: queries per second. Left out, the highest valid rate is found. "
-            "Offline: fixes the number of samples; not needed.",
+            "Offline: may ask for more samples; not needed.",
             rich_help_panel=LOAD,
         ),
     ] = None,

@@ -47,7 +47,7 @@ def drive(session: Session, system: System, workers: int) -> None:
             _closed_loop(session, system)
         else:
             pull = _feed(session, system, shared=workers > 1)
-            _in_threads(lambda: _pull_and_predict(session, system, pull), workers)
+            _in_threads(session, lambda: _pull_and_predict(session, system, pull), workers)
     elif isinstance(system, AsynchronousSystem):
         if closed:
             _closed_loop_asynchronous(session, system)
@@ -56,11 +56,18 @@ def drive(session: Session, system: System, workers: int) -> None:
     session.all_issued = True
 
 
-def _in_threads(work: Callable[[], None], workers: int) -> None:
+def _in_threads(session: Session, work: Callable[[], None], workers: int) -> None:
     if workers == 1:
         work()
         return
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # handed to the watching thread
+            session.fail(error)
+
+    threads = [threading.Thread(target=guarded, daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -32,6 +32,8 @@ STALL_TIMEOUT_S = 60.0
 CLOCK_STEP_NS = 50_000_000
 CLOCK_DRIFT_SHARE = 0.01
 """The reference reports an error when its clock and the system's differ by more than 1 %."""
+FEWEST_AHEAD, MOST_AHEAD = 1 << 12, 1 << 22
+"""Rows drawn before the clock starts where their number is not known."""
 RECENT_ROWS = 2_000
 """Enough for a percentile to look at, few enough not to hold up the workers."""
 
@@ -239,9 +241,7 @@ def _generate_ahead(
     width = order.samples_per_query
     known = order.query_count
     if known is None:
-        order.samples(0, 4096)
-        journal.reserve(first_row + 4096 * width)
-        return
+        known = min(max(settings.min_query_count, FEWEST_AHEAD), MOST_AHEAD)
     order.samples(0, known)
     order.arrivals_ns(0, known if settings.scenario is Scenario.SERVER else 0)
     journal.reserve(first_row + known * width)
@@ -256,15 +256,14 @@ def _watch(
     hopeless: Hopeless | None,
 ) -> None:
     """Drive the session in a thread and stand by it until every sample is answered, or it stops."""
-    failures: list[BaseException] = []
+    failures = session.failures
     finished = threading.Event()
 
     def work() -> None:
         try:
             drive(session, system, workers)
         except BaseException as error:  # handed to the watching thread
-            failures.append(error)
-            session.stopping = True
+            session.fail(error)
         finally:
             finished.set()
 

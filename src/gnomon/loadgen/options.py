@@ -17,6 +17,7 @@ from gnomon.core.task import Task
 from gnomon.loadgen.config import read_config, settings_overrides
 from gnomon.loadgen.measure import STALL_TIMEOUT_S
 from gnomon.loadgen.rules import PROFILES, least_query_count, profile_named, require_allowed
+from gnomon.loadgen.schedule import OFFLINE_SLACK
 from gnomon.loadgen.settings import (
     LATEST_ROUND,
     NS_PER_MS,
@@ -158,9 +159,25 @@ def performance_settings(
     peak = seeks_peak(scenario, layers.get("target_qps"), options)
     if peak and layers.get("target_qps") is None:
         layers["target_qps"] = FIRST_GUESS_QPS
+    if scenario is Scenario.OFFLINE:
+        _without_rate(layers)
     settings = _settings(layers)
     require_allowed(settings, profile_named(options.rules))
     return settings, peak
+
+
+def _without_rate(layers: dict[str, Any]) -> None:
+    """Offline: let an expected rate ask for more samples, and never for too few.
+
+    The reference fixes the number of samples by it, so that a low guess ends the test too early. Here the
+    test goes on until its time is over; the samples are those of the longer test.
+    """
+    rate = layers.pop("target_qps", None)
+    if rate is not None:
+        if not 0 < rate < float("inf"):
+            raise SettingsError(f"target_qps must be positive, got {rate:g}")
+        expected = int(OFFLINE_SLACK * rate * layers["min_duration_ns"] / NS_PER_S)
+        layers["min_query_count"] = max(layers["min_query_count"], expected)
 
 
 def accuracy_settings(benchmark: Benchmark, task: Task, options: LoadOptions) -> Settings:

@@ -78,8 +78,9 @@ def write_samples(samples: Samples, path: Path) -> None:
         with pq.ParquetWriter(
             partial,
             SCHEMA,
-            compression="zstd",
+            compression="snappy",
             use_dictionary=False,
+            write_statistics=False,
             column_encoding=dict.fromkeys(COLUMNS, "DELTA_BINARY_PACKED"),
         ) as writer:
             for start in range(0, max(1, len(samples)), ROW_GROUP):

@@ -7,6 +7,7 @@ nanosecond for nanosecond (its `GenerateLoadableSets` and `GenerateQueries`, mlc
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -51,11 +52,15 @@ class IssueOrder:
         self._draw_arrivals = draw_arrivals
         self._rows = np.empty((0, samples_per_query), dtype=np.int32)
         self._drawn = 0
+        self._drawing = (
+            threading.Lock()
+        )  # several workers may ask for rows that are yet to be drawn
 
     def samples(self, start: int, stop: int) -> NDArray[np.int64]:
         """Sample indices of rows `start` to `stop`, shape (stop - start, samples_per_query)."""
         if stop > self._drawn:
-            self._extend(stop)
+            with self._drawing:
+                self._extend(stop)
         return self._rows[start:stop].astype(np.int64)
 
     def arrivals_ns(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -67,6 +72,8 @@ class IssueOrder:
         return self._draw_arrivals(start, stop)
 
     def _extend(self, stop: int) -> None:
+        if stop <= self._drawn:
+            return  # another worker was first
         more = max(stop - self._drawn, min(self._drawn, 1 << 20), FEWEST_DRAWN)
         if self.query_count is not None:
             more = min(more, max(self.query_count, stop) - self._drawn)

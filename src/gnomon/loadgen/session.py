@@ -73,6 +73,7 @@ class Session:
         self.last_outputs: Outputs | None = None
         self.faults: list[Fault] = []
         self.fault_count = 0
+        self.failures: list[BaseException] = []
         self.stopping = False
         self.all_issued = False
         self.lock = threading.Lock()
@@ -92,6 +93,12 @@ class Session:
         if stop:
             self.stopping = True
             self.idle.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Something of ours failed, such as a write: the test ends, and its watcher raises this."""
+        self.failures.append(error)
+        self.stopping = True
+        self.idle.set()
 
     def raised(self, error: BaseException, row: int) -> None:
         """The system raised while answering the query at `row`: the test ends."""
@@ -185,7 +192,10 @@ class Session:
                 local = rows - self.first_row
                 first_query, last_query = int(local.min()) // width, int(local.max()) // width + 1
                 block = self.order.samples(first_query, last_query).reshape(-1)
-                self.sink(rows, block[local - first_query * width], outputs)
+                try:
+                    self.sink(rows, block[local - first_query * width], outputs)
+                except Exception as error:  # not for the system's thread, which we are in
+                    self.fail(error)
             if self.completed >= self.issued:
                 self.idle.set()
 

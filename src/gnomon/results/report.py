@@ -21,7 +21,7 @@ from gnomon.core.verdict import Verdict
 from gnomon.core.version import __version__
 from gnomon.results.charts import Chart, Curve, latency_distribution
 from gnomon.results.load_charts import latency_curve, load_charts
-from gnomon.results.table import figures
+from gnomon.results.table import figures, sentence
 
 CHARTS: dict[str, Callable[[Any, dict[str, Any]], list[Chart]]] = {"load": load_charts}
 """By protocol: the charts of one measurement, from its raw samples and its entry in `run.json`."""
@@ -87,6 +87,7 @@ def render(runs: Sequence[Run]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = _figure
+    environment.filters["sentence"] = sentence
     pages = [_page(run) for run in runs]
     shared = _shared_charts(runs) if len(runs) > 1 else []
     has_charts = bool(shared) or any(entry.charts for page in pages for entry in page.measurements)

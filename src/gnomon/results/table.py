@@ -56,9 +56,14 @@ def failure_lines(verdict: Verdict) -> list[Text]:
         line = Text("  ✗ ", style="red")
         line.append(f"{place}{check.name.replace('_', ' ')}", style="bold")
         line.append(f": {check.found}; required: {check.required}. ")
-        line.append(check.why, style="yellow")
+        line.append(sentence(check.why), style="yellow")
         lines.append(line)
     return lines
+
+
+def sentence(words: str) -> str:
+    """Words with a capital at the start, the rest as it is."""
+    return words[:1].upper() + words[1:]
 
 
 def figures(result: dict[str, Any] | None) -> list[tuple[str, str]]:
