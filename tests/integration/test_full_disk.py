@@ -163,28 +163,47 @@ def test_a_server_test_that_the_disk_has_no_room_for_does_not_start(small_disk):
     assert not found["fine"]
 
 
-def test_a_disk_with_no_room_for_the_accuracy_log_keeps_the_performance_test(small_disk):
+def test_a_disk_with_no_room_for_the_accuracy_log_keeps_the_answers_before_it(small_disk):
     found = small_disk(
-        "1m",
+        "2m",
         """
-        def many_scores(images):
-            return np.zeros((len(images), 1000), dtype=np.float32)
+        class Filling(NullSystem):
+            loads = 0
+
+            def load(self, task, samples):
+                self.loads += 1
+
+            def predict(self, samples):
+                if self.loads == 2:
+                    self.fill()
+                return null_scores(samples)
+
+            def fill(self):
+                self.loads += 1
+                with open(Path(sys.argv[1]) / "other", "wb", buffering=0) as other:
+                    try:
+                        while True:
+                            other.write(bytes(4096))
+                    except OSError:
+                        other.truncate(other.tell() - 50_000)
 
         happened = attempt(
             sys.argv[1],
-            system=many_scores,
-            scenario="offline",
-            target_qps=1000,
+            system=Filling(max_batch_size=8),
+            scenario="server",
+            target_qps=500,
             duration_s=2,
         )
-        tell(sys.argv[1], "offline", happened)
+        (path,) = find_runs(sys.argv[1])
+        happened["scored"] = check(path).results["accuracy"]["sample_count"]
+        tell(sys.argv[1], "server", happened)
         """,
     )
     assert found["error"] == "RunFolderError"
-    assert "mlperf_log_accuracy.json: No space left on device" in found["message"]
-    assert found["status"] == "aborted"
+    assert "No space left on device" in found["message"]
     assert not found["fine"]
-    assert found["answered"] == found["rows"] >= 2000
+    assert found["answered"] == found["rows"] >= 900
+    assert 200 < found["scored"] < 797
 
 
 def test_a_file_size_limit_ends_a_test_with_the_samples_kept(tmp_path):

@@ -58,7 +58,8 @@ def comparison_view(comparison: Comparison) -> list[RenderableType]:
         parts += [Text(), _table(baseline, candidate, rows)]
         parts += [
             Padding(
-                f"[bold]{row.measurement}[/bold], {row.metric}: {escape(row.why)}", (0, 0, 0, 2)
+                f"[bold]{row.measurement}[/bold], {escape(row.metric)}: {escape(row.why)}",
+                (0, 0, 0, 2),
             )
             for row in rows
             if row.why
@@ -84,6 +85,7 @@ def _side(side: Side) -> RenderableType:
 
 
 def _table(baseline: Side, candidate: Side, rows: list[Row]) -> RenderableType:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
@@ -103,7 +105,7 @@ def _table(baseline: Side, candidate: Side, rows: list[Row]) -> RenderableType:
     table.add_column("conclusion", min_width=12)
     for row in rows:
         table.add_row(
-            f"{row.measurement}\n[dim]{row.metric}[/dim]",
+            f"{row.measurement}\n[dim]{escape(row.metric)}[/dim]",
             _value(row, row.baseline_value),
             _value(row, row.candidate_value),
             _ratio(row),

@@ -6,12 +6,13 @@ Exit codes: 0 VALID (or done), 1 INVALID, 2 the user's mistake, 130 interrupted.
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from gnomon.core.errors import GnomonError
+from gnomon.core.errors import GnomonError, GnomonWarning
 from gnomon.core.version import __version__
 
 EXIT_INVALID = 1
@@ -56,6 +57,7 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    warnings.showwarning = _note
     try:
         code = app(arguments, standalone_mode=False)
     except _ClickException as error:
@@ -64,17 +66,21 @@ def main(arguments: list[str] | None = None) -> None:
             code = EXIT_USAGE
         else:
             code = _mistake(error.format_message())  # type: ignore[attr-defined]
-    except typer.Abort:
-        code = EXIT_INTERRUPTED
     except GnomonError as error:
         code = _mistake(str(error))
-    except KeyboardInterrupt:
-        typer.echo("gnomon: interrupted", err=True)
+    except (typer.Abort, KeyboardInterrupt):  # Typer turns the second into the first
+        typer.echo("gnomon: interrupted: a run in progress is aborted, its samples are kept", err=True)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _note(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """Say a warning of ours in one line; leave those of libraries to whoever develops them."""
+    if issubclass(category, GnomonWarning):
+        typer.echo(f"gnomon: note: {message}", err=True)
 
 
 def _mistake(message: str) -> int:

@@ -69,6 +69,10 @@ class SystemFault(GnomonError):  # noqa: N818 - a fault of the system, not ours
     """The system under test raised, hung or answered wrongly."""
 
 
+class GnomonWarning(UserWarning):
+    """Something the user should know, and that does not stop the run."""
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name closest to `name`, or None if nothing is close."""
     lowered = {candidate.lower(): candidate for candidate in known}

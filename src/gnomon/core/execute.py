@@ -6,6 +6,7 @@ Knows no protocol: what to measure and how comes from the registries.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gnomon.core.environment import capture
-from gnomon.core.errors import GnomonError, SettingsError, SystemFault, UnknownNameError
+from gnomon.core.errors import GnomonError, GnomonWarning, SettingsError, SystemFault, UnknownNameError
 from gnomon.core.protocol import Job, ProgressObserver, Protocol
 from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS, TASKS
 from gnomon.core.run import Run, RunWriter
@@ -55,7 +56,9 @@ def run(
     protocol: Protocol = PROTOCOLS.load(declared.protocol)
     chosen = parse_options(protocol.options, options)
     task: Task = TASKS.load(declared.task)()
-    protocol.prepare(declared, task, chosen)
+    notes = protocol.prepare(declared, task, chosen)
+    for note in notes:
+        warnings.warn(note, GnomonWarning, stacklevel=2)
     measured = _make_system(protocol, declared, system, system_options or {})
     record = {
         "gnomon_version": __version__,
@@ -65,6 +68,7 @@ def run(
         "rules": protocol.profile(chosen),
         "data": vars(task.source()),
         "options": chosen.model_dump(mode="json", exclude_defaults=True),
+        "notes": list(notes),
         "environment": capture(),
     }
     name = f"{declared.name}-{measured.name}"

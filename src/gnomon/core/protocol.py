@@ -76,7 +76,8 @@ class Protocol:
         options: Model of the options a run of this protocol takes; refuses unknown ones.
         profile: The rule profile that these options choose, by name.
         adapt_system: Makes the protocol's System of a user's object (a callable, say).
-        prepare: Validates options against benchmark and task before a run folder is made.
+        prepare: Validates options against benchmark and task before a run folder is made; returns
+            notes for the user.
         carry_out: Measures; records each measurement through the job's writer.
         recompute: Makes results and verdict again from a run folder.
         read_samples: The raw samples of one measurement of a run.
@@ -86,7 +87,7 @@ class Protocol:
     options: type[BaseModel]
     profile: Callable[[Any], str]
     adapt_system: Callable[[Any], Any]
-    prepare: Callable[[Benchmark, Task, Any], None]
+    prepare: Callable[[Benchmark, Task, Any], tuple[str, ...]]
     carry_out: Callable[[Job], Ending]
     recompute: Callable[[Run, Task], Recomputed]
     read_samples: Callable[[Run, str], Any]

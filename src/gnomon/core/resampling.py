@@ -17,7 +17,7 @@ from scipy import stats as distributions
 Values: TypeAlias = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-REPLICATES = 2000
+REPLICATES = 1000
 MAX_PIECES = 2048
 """A long series is drawn in pieces of neighbours, this many: blocks get longer, none is left out."""
 MAX_ROWS = 1 << 19

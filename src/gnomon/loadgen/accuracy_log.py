@@ -6,12 +6,13 @@ outputs becomes one matrix of characters, with no text formatting for single ans
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class AccuracyLog:
         """
         self._path = path
         try:
-            self._file: IO[bytes] = path.open("wb")
+            self._file = path.open("wb", buffering=0)
             self._file.write(b"[\n")
         except OSError as error:
             raise self._failure(error) from None
@@ -99,10 +100,15 @@ class AccuracyLog:
     def _add(self, text: bytes) -> None:
         if not text:
             return
+        whole = self._file.tell()
+        left = memoryview(text)
         try:
-            self._file.write(text)
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
+            with contextlib.suppress(OSError):  # a full disk: the answers before stay readable
+                self._file.truncate(whole)
+                self._file.seek(whole)
             raise self._failure(error) from None
         self._empty = False
 

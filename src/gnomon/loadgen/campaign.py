@@ -29,6 +29,7 @@ from gnomon.loadgen.options import (
     accuracy_settings,
     performance_settings,
     scenarios_of,
+    unused_lines,
 )
 from gnomon.loadgen.outcome import Outcome, compute_outcome
 from gnomon.loadgen.rules import (
@@ -50,11 +51,16 @@ PROBE_SHARE = 10
 """A probe of find-peak is this much shorter than the test that confirms, within the rules."""
 
 
-def prepare(benchmark: Benchmark, task: Task, options: LoadOptions) -> None:
-    """Make every setting once, so that a mistake is told before a run folder exists."""
+def prepare(benchmark: Benchmark, task: Task, options: LoadOptions) -> tuple[str, ...]:
+    """Make every setting once, so that a mistake is told before a run folder exists.
+
+    Returns:
+        What the user should know before the run starts.
+    """
     for scenario in scenarios_of(benchmark, options):
         performance_settings(benchmark, task, options, scenario)
     accuracy_settings(benchmark, task, options)
+    return unused_lines(benchmark, options)
 
 
 def carry_out(job: Job) -> Ending:

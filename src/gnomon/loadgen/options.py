@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gnomon.core.errors import SettingsError, UnknownNameError
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
-from gnomon.loadgen.config import read_config, settings_overrides
+from gnomon.loadgen.config import ConfigFile, read_config, settings_overrides
 from gnomon.loadgen.measure import STALL_TIMEOUT_S
 from gnomon.loadgen.rules import PROFILES, least_query_count, profile_named, require_allowed
 from gnomon.loadgen.schedule import OFFLINE_SLACK
@@ -223,11 +223,7 @@ def _layers(
     if scenario is Scenario.MULTI_STREAM:
         layers["samples_per_query"] = declared.multi_stream_samples_per_query
 
-    files = [
-        read_config(path, "mlperf" if path.name.startswith("mlperf") else "user")
-        for path in options.config
-    ]
-    layers.update(settings_overrides(files, benchmark.name, scenario).values)
+    layers.update(settings_overrides(_files(options), benchmark.name, scenario).values)
 
     wanted: dict[str, Any] = {
         "min_duration_ns": _scaled(options.duration_s, NS_PER_S),
@@ -253,6 +249,24 @@ def _layers(
     if mode is Mode.ACCURACY:
         layers.update(max_duration_ns=0, max_query_count=0)
     return layers
+
+
+def unused_lines(benchmark: Benchmark, options: LoadOptions) -> tuple[str, ...]:
+    """Configuration lines that apply to this run and change nothing, each with the reason."""
+    files = _files(options)
+    found = [
+        words
+        for scenario in scenarios_of(benchmark, options)
+        for words in settings_overrides(files, benchmark.name, scenario).unused
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _files(options: LoadOptions) -> list[ConfigFile]:
+    return [
+        read_config(path, "mlperf" if path.name.startswith("mlperf") else "user")
+        for path in options.config
+    ]
 
 
 def _scaled(value: float | None, unit: int) -> int | None:

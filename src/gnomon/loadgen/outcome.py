@@ -156,8 +156,10 @@ def query_latencies_ns(samples: Samples, settings: Settings) -> NDArray[np.int64
     width = settings.samples_per_query
     if width == 1:
         return samples.latency_ns[samples.answered]
-    whole = samples.answered.reshape(-1, width).all(axis=1)
-    latencies_ns: NDArray[np.int64] = samples.latency_ns.reshape(-1, width)[whole].max(axis=1)
+    complete = len(samples) // width * width  # a killed run may end in the middle of a query
+    whole = samples.answered[:complete].reshape(-1, width).all(axis=1)
+    queries_ns = samples.latency_ns[:complete].reshape(-1, width)
+    latencies_ns: NDArray[np.int64] = queries_ns[whole].max(axis=1)
     return latencies_ns
 
 

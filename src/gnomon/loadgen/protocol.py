@@ -18,6 +18,7 @@ from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check
 from gnomon.loadgen.campaign import (
+    ACCURACY,
     ACCURACY_LOG,
     accuracy_result,
     carry_out,
@@ -25,7 +26,7 @@ from gnomon.loadgen.campaign import (
     prepare,
 )
 from gnomon.loadgen.measure import recorded_samples
-from gnomon.loadgen.options import LoadOptions
+from gnomon.loadgen.options import LoadOptions, scenarios_of
 from gnomon.loadgen.outcome import compute_outcome
 from gnomon.loadgen.read_logs import read_log_folder
 from gnomon.loadgen.rules import (
@@ -34,7 +35,7 @@ from gnomon.loadgen.rules import (
     performance_checks,
     profile_named,
 )
-from gnomon.loadgen.samples import Samples
+from gnomon.loadgen.samples import SAMPLES_FILE, Samples
 from gnomon.loadgen.schedule import plan
 from gnomon.loadgen.settings import Mode, Scenario, Settings
 from gnomon.loadgen.system import CallableSystem, System
@@ -99,8 +100,19 @@ def recompute(run: Run, task: Task) -> Recomputed:
         disagreements += _against_logs(run, name, stored, made, settings)
     measured = [name for name in run.measurements if "-probe-" not in name]
     checks += coverage_checks(measured, profile)
+    disagreements += _missing(run, benchmark)
     verdict = judged(checks, profile, official_data=bool(run.record["data"]["official"]))
     return Recomputed(results, verdict, tuple(disagreements))
+
+
+def _missing(run: Run, benchmark: Benchmark) -> list[str]:
+    """Which tests a complete run was asked for, or has samples of, without having them on record."""
+    asked = LoadOptions.model_validate(run.record["options"])
+    wanted = {path.parent.name for path in run.path.glob(f"*/{SAMPLES_FILE}")}
+    if run.status == "complete":
+        wanted |= {ACCURACY} if asked.accuracy else set()
+        wanted |= {str(name) for name in scenarios_of(benchmark, asked)} if asked.performance else set()
+    return [f"{name}: it is not on record" for name in sorted(wanted - set(run.measurements))]
 
 
 def _against_schedule(name: str, samples: Samples, settings: Settings) -> list[str]:
@@ -109,17 +121,17 @@ def _against_schedule(name: str, samples: Samples, settings: Settings) -> list[s
     for order in plan(settings):
         width = order.samples_per_query
         left = len(samples) - row
-        count = (
-            left // width if order.query_count is None else min(left // width, order.query_count)
-        )
-        expected = order.samples(0, count).reshape(-1)
-        rows = slice(row, row + count * width)
+        count = -(-left // width)  # a killed run may end in the middle of a query
+        if order.query_count is not None:
+            count = min(count, order.query_count)
+        expected = order.samples(0, count).reshape(-1)[:left]
+        rows = slice(row, row + len(expected))
         if not np.array_equal(samples.sample_index[rows], expected):
             return [f"{name}: the recorded samples are not those that its seeds give"]
         arrives = settings.scenario is Scenario.SERVER and settings.mode is Mode.PERFORMANCE
         if arrives and not np.array_equal(samples.scheduled_ns[rows], order.arrivals_ns(0, count)):
             return [f"{name}: the recorded arrivals are not those that its seeds give"]
-        row += count * width
+        row += len(expected)
     if row < len(samples):
         return [f"{name}: there are more samples on record than its settings issue"]
     return []

@@ -186,6 +186,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         yield f"system: {name}", value
     for name, value in _flat(record["options"]):
         yield f"option: {name}", value
+    for note in record.get("notes", []):
+        yield "note", note
     yield "Gnomon", record["gnomon_version"]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from gnomon.core.environment import differences
 from gnomon.core.run import Run
-from gnomon.core.units import format_rate
 
 
 @dataclass(frozen=True)
@@ -148,5 +147,5 @@ def warnings(baseline: Group, candidate: Group) -> list[str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
-        return format_rate(value, "").strip()
+        return f"{value:.6g}"
     return "nothing" if value is None else json.dumps(value).strip('"')

@@ -1,0 +1,44 @@
+"""What many tests share: the command as a process, and one real run to look at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gnomon
+from gnomon.core.run import Run
+
+
+def gnomon_command(*arguments: object, cwd: Path, timeout_s: float = 100):
+    """Run the command line in a process of its own and wait for it."""
+    return subprocess.run(
+        [sys.executable, "-m", "gnomon.cli.main", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**os.environ, "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def command():
+    """The command line: `command("run", "--quick", cwd=folder)`."""
+    return gnomon_command
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of digits on ONNX Runtime: all four scenarios and accuracy, quick rules."""
+    return gnomon.run(
+        "digits",
+        scenario=("single-stream", "multi-stream", "server", "offline"),
+        target_qps=500,
+        quick=True,
+        out=tmp_path_factory.mktemp("runs"),
+    )

@@ -1,0 +1,178 @@
+"""The HTML report in a real browser, and what it says of runs in every state."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gnomon
+from gnomon.core.errors import RunFolderError, UsageError
+from gnomon.core.run import Run
+from gnomon.results.report import render, write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PHONE = {"width": 375, "height": 812}
+DESK = {"width": 1200, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def _open(browser, path: Path, viewport: dict[str, int], scheme: str = "light"):
+    """The page with all charts drawn, and everything that went wrong or was asked of a network."""
+    context = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith("file:") else troubles.append(request.url),
+    )
+    page.goto(path.as_uri())
+    page.wait_for_function("[...document.querySelectorAll('.chart')].every(c => c.dataset.drawn)")
+    return page, troubles
+
+
+@pytest.fixture(scope="module")
+def page_of_digits(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report([digits_run], tmp_path_factory.mktemp("report") / "report.html")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_every_chart_is_drawn_offline_and_nothing_is_wider_than_the_screen(
+    browser, page_of_digits: Path, viewport, scheme
+):
+    page, troubles = _open(browser, page_of_digits, viewport, scheme)
+    assert troubles == []
+    # 4 charts each for the two streams and server, 1 for offline
+    assert page.locator(".chart svg.main-svg").count() >= 13
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('path.js-line').length)"
+    )
+    assert len(drawn) == 13
+    assert all(drawn)
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+@pytest.mark.browser
+def test_the_verdict_comes_first_with_its_rules_and_why_it_is_not_comparable(
+    browser, page_of_digits: Path, digits_run: Run
+):
+    page, _ = _open(browser, page_of_digits, PHONE)
+    first = page.locator(".verdict")
+    text = first.inner_text()
+    assert digits_run.verdict.word in text
+    assert "under quick rules" in text
+    assert "Not comparable with published results" in text
+    assert first.bounding_box()["y"] < PHONE["height"] / 2
+
+
+@pytest.mark.browser
+def test_percentile_marks_and_the_latency_bound_are_in_the_histogram(browser, page_of_digits: Path):
+    page, _ = _open(browser, page_of_digits, DESK)
+    server = page.locator("section.measurement", has=page.get_by_role("heading", name="server"))
+    marks = " ".join(server.locator(".annotation-text").all_text_contents())
+    for mark in ("p50", "p90", "p99", "bound 10.0 ms"):
+        assert mark in marks
+
+
+@pytest.mark.browser
+def test_the_time_axis_can_be_switched_to_a_linear_scale(browser, page_of_digits: Path):
+    page, troubles = _open(browser, page_of_digits, DESK)
+    button = page.locator("button.scale").first
+    kind = "document.querySelector('button.scale').closest('figure').querySelector('.chart').layout.yaxis.type"
+    assert page.evaluate(kind) == "log"
+    button.click()
+    page.wait_for_function(f"{kind} === 'linear'")
+    assert button.get_attribute("aria-pressed") == "true"
+    assert troubles == []
+
+
+def test_the_figures_in_the_page_are_those_of_the_run(page_of_digits: Path, digits_run: Run):
+    text = re.sub(r"\s+", " ", page_of_digits.read_text(encoding="utf-8"))
+    quality = digits_run.result["accuracy"]["quality"]
+    assert f"<dd>{quality:.4f}</dd>" in text
+    for name in ("single-stream", "server"):
+        count = digits_run.result[name]["query_count"]
+        assert f"<dt>queries</dt><dd>{count:,}</dd>" in text
+    assert f"gnomon check {digits_run.path.name}" in text
+
+
+def test_the_page_asks_for_nothing_from_anywhere(page_of_digits: Path):
+    text = page_of_digits.read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    markup = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"""(src|href)=["'](?!#)""", markup)
+
+
+def test_histogram_and_distribution_hold_every_query(page_of_digits: Path, digits_run: Run):
+    figures = [
+        json.loads(text)
+        for text in re.findall(
+            r'<script type="application/json">(.*?)</script>', page_of_digits.read_text(encoding="utf-8")
+        )
+    ]
+    histogram = figures[0]["data"][0]
+    assert sum(histogram["y"]) == pytest.approx(100, abs=0.05)
+    distribution = figures[1]["data"][0]
+    slowest_s = digits_run.result["single-stream"]["latency"]["max_ns"] / 1e9
+    assert distribution["x"][-1] == pytest.approx(slowest_s, rel=1e-5)
+
+
+def test_several_runs_share_a_page_with_their_latencies_in_one_picture(digits_run: Run, tmp_path: Path):
+    other = gnomon.run(
+        "digits", scenario="single-stream", quick=True, accuracy=False, out=tmp_path
+    )
+    text = render([digits_run, other])
+    assert "2 runs" in text
+    assert "1: onnx" in text
+    assert "2: onnx" in text
+    assert "gnomon compare" in text
+
+
+def test_a_killed_run_is_shown_as_far_as_it_came(digits_run: Run, tmp_path: Path):
+    folder = tmp_path / digits_run.path.name
+    shutil.copytree(digits_run.path, folder)
+    record = json.loads((folder / "run.json").read_text())
+    record["status"] = "running"
+    del record["verdict"]
+    record["measurements"]["offline"]["result"] = None
+    (folder / "offline" / "samples.parquet").unlink()
+    (folder / "run.json").write_text(json.dumps(record))
+    text = render([Run.open(folder)])
+    assert "INVALID" in text
+    assert "The process was killed" in text
+    assert "did not come to its end" in text
+    assert "samples.parquet is missing" in text
+
+
+def test_words_from_a_run_cannot_become_markup(digits_run: Run):
+    record = json.loads(json.dumps(digits_run.record))
+    record["system"]["name"] = "<script>alert(1)</script>"
+    text = render([Run(digits_run.path, record, "complete")])
+    assert "<script>alert(1)" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_a_report_of_nothing_or_to_nowhere_is_one_clear_line(digits_run: Run, tmp_path: Path):
+    with pytest.raises(UsageError, match="at least one run"):
+        write_report([], tmp_path / "report.html")
+    with pytest.raises(RunFolderError, match="choose another file with --output"):
+        write_report([digits_run], tmp_path / "nowhere" / "report.html")
