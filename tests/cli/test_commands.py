@@ -23,7 +23,13 @@ ONE_LINE = re.compile(r"\Agnomon: [^\n]+\n\Z")
 def test_run_prints_a_table_with_verdicts_the_run_folder_and_the_report(command, tmp_path: Path):
     done = command("run", "--quick", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for words in ("single-stream", "offline", "accuracy", "VALID under quick rules", "not comparable"):
+    for words in (
+        "single-stream",
+        "offline",
+        "accuracy",
+        "VALID under quick rules",
+        "not comparable",
+    ):
         assert words in done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"runs/{folder.name}" in done.stdout
@@ -34,8 +40,17 @@ def test_run_prints_a_table_with_verdicts_the_run_folder_and_the_report(command,
 
 def test_run_json_is_the_record_and_nothing_else(command, tmp_path: Path):
     done = command(
-        "run", "digits", "--scenario", "server", "--target-qps", 500, "--quick", "--no-accuracy",
-        "--no-report", "--json", cwd=tmp_path,
+        "run",
+        "digits",
+        "--scenario",
+        "server",
+        "--target-qps",
+        500,
+        "--quick",
+        "--no-accuracy",
+        "--no-report",
+        "--json",
+        cwd=tmp_path,
     )
     said = json.loads(done.stdout)
     run = Run.open(tmp_path / said["path"])
@@ -47,8 +62,16 @@ def test_run_json_is_the_record_and_nothing_else(command, tmp_path: Path):
 
 def test_an_invalid_run_exits_with_1_and_says_why(command, tmp_path: Path):
     done = command(
-        "run", "--scenario", "server", "--target-qps", 500, "--target-latency", 0.001, "--quick",
-        "--no-report", cwd=tmp_path,
+        "run",
+        "--scenario",
+        "server",
+        "--target-qps",
+        500,
+        "--target-latency",
+        0.001,
+        "--quick",
+        "--no-report",
+        cwd=tmp_path,
     )
     assert done.returncode == 1
     text = " ".join(done.stdout.split())
@@ -82,7 +105,10 @@ def test_an_invalid_run_exits_with_1_and_says_why(command, tmp_path: Path):
         (("show", "nowhere"), "no run nowhere"),
         (("check", "nowhere"), "no run nowhere"),
         (("report", "nowhere"), "no run nowhere"),
-        (("loadgen", "schedule", "--scenario", "server", "--total", "9", "--queries", "2"), "target_qps"),
+        (
+            ("loadgen", "schedule", "--scenario", "server", "--total", "9", "--queries", "2"),
+            "target_qps",
+        ),
         (("loadgen", "schedule", "--scenario", "offline", "--total", "9"), "--queries"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -110,8 +136,15 @@ def test_a_config_line_that_changes_nothing_is_said_aloud(command, tmp_path: Pat
         "*.Server.target_qps = 500\n*.SingleStream.target_latency = 10\n"
     )
     done = command(
-        "run", "--config", "user.conf", "--scenario", "single-stream", "--quick", "--no-accuracy",
-        "--no-report", cwd=tmp_path,
+        "run",
+        "--config",
+        "user.conf",
+        "--scenario",
+        "single-stream",
+        "--quick",
+        "--no-accuracy",
+        "--no-report",
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert "user.conf:2" in done.stderr
@@ -134,9 +167,7 @@ def test_show_check_and_report_read_the_same_run(command, digits_run: Run, tmp_p
 
 
 def test_show_finds_the_latest_run_and_the_start_of_a_name(command, tmp_path: Path):
-    command(
-        "run", "--scenario", "offline", "--quick", "--no-accuracy", "--no-report", cwd=tmp_path
-    )
+    command("run", "--scenario", "offline", "--quick", "--no-accuracy", "--no-report", cwd=tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
     for name in ("latest", folder.name[:12], f"runs/{folder.name}", f"runs/{folder.name}/run.json"):
         shown = command("show", name, "--json", cwd=tmp_path)
@@ -164,28 +195,74 @@ def test_doctor_describes_the_machine_and_what_it_looked_at(command, tmp_path: P
 
 def test_schedule_prints_one_line_a_sample_under_a_header(command, tmp_path: Path):
     done = command(
-        "loadgen", "schedule", "--scenario", "multi-stream", "--total", 100, "--performance-count",
-        50, "--queries", 3, "--samples-per-query", 4, "--seeds", "1,2,3", "--format", "csv",
+        "loadgen",
+        "schedule",
+        "--scenario",
+        "multi-stream",
+        "--total",
+        100,
+        "--performance-count",
+        50,
+        "--queries",
+        3,
+        "--samples-per-query",
+        4,
+        "--seeds",
+        "1,2,3",
+        "--format",
+        "csv",
         cwd=tmp_path,
     )
     lines = done.stdout.splitlines()
     assert lines[0] == "query,arrival_ns,sample_index"
-    assert [line.split(",")[0] for line in lines[1:]] == [str(q) for q in range(3) for _ in range(4)]
+    assert [line.split(",")[0] for line in lines[1:]] == [
+        str(q) for q in range(3) for _ in range(4)
+    ]
     assert all(0 <= int(line.split(",")[2]) < 50 for line in lines[1:])
     as_json = command(
-        "loadgen", "schedule", "--scenario", "multi-stream", "--total", 100, "--performance-count",
-        50, "--queries", 3, "--samples-per-query", 4, "--seeds", "1,2,3", "--format", "json",
+        "loadgen",
+        "schedule",
+        "--scenario",
+        "multi-stream",
+        "--total",
+        100,
+        "--performance-count",
+        50,
+        "--queries",
+        3,
+        "--samples-per-query",
+        4,
+        "--seeds",
+        "1,2,3",
+        "--format",
+        "json",
         cwd=tmp_path,
     )
-    rows = [",".join(str(row[key]) for key in lines[0].split(",")) for row in json.loads(as_json.stdout)]
+    rows = [
+        ",".join(str(row[key]) for key in lines[0].split(",")) for row in json.loads(as_json.stdout)
+    ]
     assert rows == lines[1:]
 
 
 def test_schedule_into_a_closed_pipe_ends_quietly(tmp_path: Path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "gnomon.cli.main", "loadgen", "schedule", "--scenario", "offline",
-         "--total", "1000", "--queries", "500000"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, text=True,
+        [
+            sys.executable,
+            "-m",
+            "gnomon.cli.main",
+            "loadgen",
+            "schedule",
+            "--scenario",
+            "offline",
+            "--total",
+            "1000",
+            "--queries",
+            "500000",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stderr is not None
@@ -199,11 +276,24 @@ def test_schedule_into_a_closed_pipe_ends_quietly(tmp_path: Path):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_there_for_the_usual_shells(shell: str, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv[0] = 'gnomon'\nfrom gnomon.cli.main import main; main()"],
-        env={**os.environ, "_GNOMON_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "gnomon run dig",
-             "COMP_WORDS": "gnomon run dig", "COMP_CWORD": "2",
-             "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
-        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'gnomon'\nfrom gnomon.cli.main import main; main()",
+        ],
+        env={
+            **os.environ,
+            "_GNOMON_COMPLETE": f"complete_{shell}",
+            "_TYPER_COMPLETE_ARGS": "gnomon run dig",
+            "COMP_WORDS": "gnomon run dig",
+            "COMP_CWORD": "2",
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        },
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
     )
     assert "digits" in done.stdout + done.stderr
 
@@ -213,7 +303,11 @@ def _on_a_terminal(*arguments: str, cwd: Path) -> tuple[subprocess.Popen, int]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "gnomon.cli.main", *arguments],
-        stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, start_new_session=True,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=cwd,
+        start_new_session=True,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
     )
     os.close(theirs)
@@ -242,7 +336,13 @@ def _read(terminal: int, until: str | None, timeout_s: float) -> str:
 
 def test_a_terminal_shows_elapsed_time_samples_and_the_current_percentile(tmp_path: Path):
     process, terminal = _on_a_terminal(
-        "run", "--scenario", "single-stream", "--quick", "--no-accuracy", "--no-report", cwd=tmp_path
+        "run",
+        "--scenario",
+        "single-stream",
+        "--quick",
+        "--no-accuracy",
+        "--no-report",
+        cwd=tmp_path,
     )
     shown = _read(terminal, None, 60)
     assert process.wait(timeout=30) == 0
@@ -252,7 +352,9 @@ def test_a_terminal_shows_elapsed_time_samples_and_the_current_percentile(tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_is_aborted_with_its_samples_kept(tmp_path: Path, number: signal.Signals):
+def test_an_interrupted_run_is_aborted_with_its_samples_kept(
+    tmp_path: Path, number: signal.Signals
+):
     process, terminal = _on_a_terminal(
         "run", "--scenario", "single-stream", "--duration", "60", cwd=tmp_path
     )

@@ -166,7 +166,9 @@ def test_the_command_line_ends_politely_on_either_signal(tmp_path, how):
     path = wait_for_samples(process, tmp_path, "single-stream")
     code, output, errors = end(process, how)
     assert code == 130
-    assert errors.strip() == "gnomon: interrupted"
+    assert errors.strip() == (
+        "gnomon: interrupted: a run in progress is aborted, its samples are kept"
+    )
     assert output == ""
     run = Run.open(path)
     assert run.status == "aborted"

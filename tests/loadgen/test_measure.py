@@ -324,6 +324,22 @@ def test_an_empty_stretch_of_the_schedule_is_no_stall(tmp_path):
     assert np.diff(measured.samples.scheduled_ns).max() > NS_PER_S // 4
 
 
+def test_a_stop_between_arrivals_that_lie_far_apart_need_not_wait_for_the_next(tmp_path):
+    def interrupt(snapshot):
+        raise KeyboardInterrupt
+
+    settings = settings_of(Scenario.SERVER, target_qps=0.001, min_duration_ns=NS_PER_S)
+    (order,) = plan(settings)
+    assert order.arrivals_ns(0, 2)[1] > 30 * NS_PER_S
+    measured = measure(NullSystem(), Digits(), settings, tmp_path, observer=interrupt)
+    assert measured.interrupted
+    assert len(measured.samples) == 1
+    for thread in threading.enumerate():
+        if thread.name == "gnomon-load":
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 0.3])
 def test_a_clock_that_jumps_is_reported_and_moves_no_latency(tmp_path, monkeypatch, jump_s):
     real = _ClockWatch._read

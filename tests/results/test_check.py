@@ -38,7 +38,9 @@ def test_results_and_verdict_are_made_again_and_equal_what_the_run_said(digits_r
 
 
 def test_a_prettier_figure_in_the_record_is_found(copy: Path):
-    _change(copy, lambda r: r["measurements"]["single-stream"]["result"]["latency"].update(p99_ns=1))
+    _change(
+        copy, lambda r: r["measurements"]["single-stream"]["result"]["latency"].update(p99_ns=1)
+    )
     report = check(copy)
     assert not report.fine
     assert any("single-stream" in words and "p99_ns" in words for words in report.disagreements)
@@ -60,7 +62,9 @@ def test_other_samples_than_the_seeds_give_are_found(copy: Path):
     samples = read_samples(path)
     easiest = np.full_like(samples.sample_index, samples.sample_index[0])
     write_samples(
-        Samples(samples.query, easiest, samples.scheduled_ns, samples.issued_ns, samples.completed_ns),
+        Samples(
+            samples.query, easiest, samples.scheduled_ns, samples.issued_ns, samples.completed_ns
+        ),
         path,
     )
     assert any("not those that its seeds give" in words for words in check(copy).disagreements)
@@ -71,7 +75,9 @@ def test_later_arrivals_than_the_seeds_give_are_found(copy: Path):
     samples = read_samples(path)
     kinder = samples.scheduled_ns + 1000
     write_samples(
-        Samples(samples.query, samples.sample_index, kinder, samples.issued_ns, samples.completed_ns),
+        Samples(
+            samples.query, samples.sample_index, kinder, samples.issued_ns, samples.completed_ns
+        ),
         path,
     )
     assert any("arrivals" in words for words in check(copy).disagreements)
@@ -84,7 +90,11 @@ def test_latencies_taken_out_of_the_samples_are_found(copy: Path):
     completed_ns = np.where(slowest, samples.scheduled_ns + 1, samples.completed_ns)
     write_samples(
         Samples(
-            samples.query, samples.sample_index, samples.scheduled_ns, samples.issued_ns, completed_ns
+            samples.query,
+            samples.sample_index,
+            samples.scheduled_ns,
+            samples.issued_ns,
+            completed_ns,
         ),
         path,
     )
@@ -118,7 +128,9 @@ def test_other_data_than_was_measured_is_refused(copy: Path):
 def test_errors_taken_out_of_the_logs_are_found(copy: Path):
     _change(
         copy,
-        lambda r: r["measurements"]["offline"]["faults"].append({"kind": "raised", "message": "boom"}),
+        lambda r: r["measurements"]["offline"]["faults"].append(
+            {"kind": "raised", "message": "boom"}
+        ),
     )
     report = check(copy)
     assert not report.fine
@@ -155,7 +167,9 @@ def test_a_log_folder_is_judged_by_what_it_claims_and_says_so(digits_run: Run):
 def test_logs_that_say_invalid_are_never_fine(copy: Path):
     detail = copy / "server" / "mlperf_log_detail.txt"
     detail.write_text(
-        detail.read_text().replace('"result_validity", "value": "VALID"', '"result_validity", "value": "INVALID"')
+        detail.read_text().replace(
+            '"result_validity", "value": "VALID"', '"result_validity", "value": "INVALID"'
+        )
     )
     assert not check(copy / "server").fine
 

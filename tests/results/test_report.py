@@ -15,7 +15,9 @@ from gnomon.core.errors import RunFolderError, UsageError
 from gnomon.core.run import Run
 from gnomon.results.report import render, write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 PHONE = {"width": 375, "height": 812}
 DESK = {"width": 1200, "height": 900}
 
@@ -37,7 +39,10 @@ def _open(browser, path: Path, viewport: dict[str, int], scheme: str = "light"):
     context = browser.new_context(viewport=viewport, color_scheme=scheme, offline=True)
     page = context.new_page()
     troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda message: troubles.append(message.text) if message.type == "error" else None,
+    )
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on(
         "request",
@@ -97,7 +102,8 @@ def test_percentile_marks_and_the_latency_bound_are_in_the_histogram(browser, pa
 def test_the_time_axis_can_be_switched_to_a_linear_scale(browser, page_of_digits: Path):
     page, troubles = _open(browser, page_of_digits, DESK)
     button = page.locator("button.scale").first
-    kind = "document.querySelector('button.scale').closest('figure').querySelector('.chart').layout.yaxis.type"
+    figure = "document.querySelector('button.scale').closest('figure')"
+    kind = f"{figure}.querySelector('.chart').layout.yaxis.type"
     assert page.evaluate(kind) == "log"
     button.click()
     page.wait_for_function(f"{kind} === 'linear'")
@@ -126,7 +132,8 @@ def test_histogram_and_distribution_hold_every_query(page_of_digits: Path, digit
     figures = [
         json.loads(text)
         for text in re.findall(
-            r'<script type="application/json">(.*?)</script>', page_of_digits.read_text(encoding="utf-8")
+            r'<script type="application/json">(.*?)</script>',
+            page_of_digits.read_text(encoding="utf-8"),
         )
     ]
     histogram = figures[0]["data"][0]
@@ -136,10 +143,10 @@ def test_histogram_and_distribution_hold_every_query(page_of_digits: Path, digit
     assert distribution["x"][-1] == pytest.approx(slowest_s, rel=1e-5)
 
 
-def test_several_runs_share_a_page_with_their_latencies_in_one_picture(digits_run: Run, tmp_path: Path):
-    other = gnomon.run(
-        "digits", scenario="single-stream", quick=True, accuracy=False, out=tmp_path
-    )
+def test_several_runs_share_a_page_with_their_latencies_in_one_picture(
+    digits_run: Run, tmp_path: Path
+):
+    other = gnomon.run("digits", scenario="single-stream", quick=True, accuracy=False, out=tmp_path)
     text = render([digits_run, other])
     assert "2 runs" in text
     assert "1: onnx" in text

@@ -57,7 +57,7 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    warnings.showwarning = _note
+    warnings.showwarning = _note  # type: ignore[assignment]
     try:
         code = app(arguments, standalone_mode=False)
     except _ClickException as error:
@@ -68,12 +68,15 @@ def main(arguments: list[str] | None = None) -> None:
             code = _mistake(error.format_message())  # type: ignore[attr-defined]
     except GnomonError as error:
         code = _mistake(str(error))
-    except (typer.Abort, KeyboardInterrupt):  # Typer turns the second into the first
-        typer.echo("gnomon: interrupted: a run in progress is aborted, its samples are kept", err=True)
+    except (typer.Abort, KeyboardInterrupt):  # versions of Typer differ in what they make of Ctrl-C
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
+    if code == EXIT_INTERRUPTED:
+        typer.echo(
+            "gnomon: interrupted: a run in progress is aborted, its samples are kept", err=True
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 

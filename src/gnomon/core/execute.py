@@ -14,7 +14,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gnomon.core.environment import capture
-from gnomon.core.errors import GnomonError, GnomonWarning, SettingsError, SystemFault, UnknownNameError
+from gnomon.core.errors import (
+    GnomonError,
+    GnomonWarning,
+    SettingsError,
+    SystemFault,
+    UnknownNameError,
+)
 from gnomon.core.protocol import Job, ProgressObserver, Protocol
 from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS, TASKS
 from gnomon.core.run import Run, RunWriter

@@ -25,6 +25,8 @@ SPIN_ALONE_NS = 200_000
 """One worker: sleep until this long before the next arrival, then watch the clock."""
 SPIN_SHARED_NS = 60_000
 """With other threads about, which need the interpreter: sleep longer, watch less."""
+LONGEST_SLEEP_S = 0.1
+"""Between arrivals that lie far apart, look up this often whether the test was stopped."""
 SHARED_SWITCH_INTERVAL_S = 20e-6
 FIRST_CHUNK = 1
 MOST_CHUNK = 4096
@@ -295,7 +297,7 @@ def _arrivals(session: Session, *, shared: bool) -> Pull:
                 if session.stopping:
                     return None
                 if next_due_ns - elapsed_ns > spin_ns:
-                    time.sleep((next_due_ns - elapsed_ns - spin_ns) / 1e9)
+                    time.sleep(min((next_due_ns - elapsed_ns - spin_ns) / 1e9, LONGEST_SLEEP_S))
                 elapsed_ns = now_ns() - start_ns
             if session.stopping or _past_maximum(session, start_ns + elapsed_ns):
                 session.stopping = True

@@ -111,7 +111,9 @@ def _missing(run: Run, benchmark: Benchmark) -> list[str]:
     wanted = {path.parent.name for path in run.path.glob(f"*/{SAMPLES_FILE}")}
     if run.status == "complete":
         wanted |= {ACCURACY} if asked.accuracy else set()
-        wanted |= {str(name) for name in scenarios_of(benchmark, asked)} if asked.performance else set()
+        wanted |= (
+            {str(name) for name in scenarios_of(benchmark, asked)} if asked.performance else set()
+        )
     return [f"{name}: it is not on record" for name in sorted(wanted - set(run.measurements))]
 
 
