@@ -209,11 +209,14 @@ class Session:
         count = min(len(begins), len(ends))
         row = self.first_row + first_query * width
         rows = slice(row, row + count * width)
-        begun = np.asarray(begins[:count], dtype=np.int64) - self.start_ns
-        ended = np.asarray(ends[:count], dtype=np.int64) - self.start_ns
+        begun = np.fromiter(begins, dtype=np.int64, count=count)
+        ended = np.fromiter(ends, dtype=np.int64, count=count)
+        begun -= self.start_ns
+        ended -= self.start_ns
         # A row issued in the clock's first nanosecond must not look like one never issued.
-        self.journal.issued_ns[rows] = np.repeat(np.maximum(begun, 1), width)
-        self.journal.completed_ns[rows] = np.repeat(ended, width)
+        begun[:1] = np.maximum(begun[:1], 1)
+        self.journal.issued_ns[rows].reshape(count, width)[:] = begun[:, None]
+        self.journal.completed_ns[rows].reshape(count, width)[:] = ended[:, None]
         if len(begins) > count:  # the query that hangs, or that the system raised on
             unanswered = slice(rows.stop, rows.stop + width)
             self.journal.issued_ns[unanswered] = max(1, begins[count] - self.start_ns)

@@ -25,6 +25,8 @@ PALETTE = (ACCENT, SECOND, "#8b5cf6", "#10b981", "#ec4899", "#64748b")
 HISTOGRAM_BINS = 120
 CDF_POINTS = 600
 TAIL_TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
+DECADES_WITH_STEPS = 2.2
+"""A latency axis longer than this is labelled at powers of ten alone."""
 MARKED_SHARES = (0.50, 0.90, 0.99, 0.999)
 NS = 1e-9
 
@@ -73,7 +75,7 @@ def latency_histogram(ordered_ns: NDArray[np.int64], bound_ns: int | None = None
         "hovertemplate": "from %{x:.3s}s: %{y:.3g} %<extra></extra>",
     }
     layout = _layout(
-        xaxis=_latency_axis("latency"),
+        xaxis=_latency_axis("latency", low, max(high, bound_ns or 0)),
         yaxis={"title": {"text": "share of queries (%)"}, "rangemode": "tozero"},
         margin={"t": 84},
     )
@@ -117,8 +119,10 @@ def latency_distribution(curves: Sequence[Curve], bound_ns: int | None = None) -
             }
         )
     ticks = [share for share in TAIL_TICKS if _nines(share) <= deepest + 0.01]
+    least_ns = min(int(curve.ordered_ns[0]) for curve in curves)
+    greatest_ns = max(int(curve.ordered_ns[-1]) for curve in curves)
     layout = _layout(
-        xaxis=_latency_axis("latency"),
+        xaxis=_latency_axis("latency", least_ns, max(greatest_ns, bound_ns or 0)),
         yaxis={
             "title": {"text": "percentile"},
             "tickvals": [_nines(share) for share in ticks],
@@ -167,7 +171,11 @@ def band_over_time(
     ]
     layout = _layout(
         xaxis={"title": {"text": "time of issue (s)"}},
-        yaxis=_latency_axis("latency"),
+        yaxis=_latency_axis(
+            "",  # the picture's own title says it
+            float(np.nanmin(bands_s["min"])) / NS,
+            max(float(np.nanmax(bands_s["max"])) / NS, bound_ns or 0),
+        ),
         showlegend=True,
         hovermode="x unified",
     )
@@ -175,7 +183,7 @@ def band_over_time(
         layout["shapes"] = [_horizontal(bound_ns * NS, BAD)]
     return Chart(
         "Latency over time",
-        "Each slice shows all its queries, from least to greatest. A slope is drift; a high start is "
+        "Each slice shows all its queries, from least to greatest latency. A slope is drift; a high start is "
         "warm-up; lonely peaks are interruptions.",
         {"data": traces, "layout": layout},
         switchable=True,
@@ -238,9 +246,12 @@ def probes(found: Sequence[dict[str, Any]], bound_ns: int, share: float) -> Char
                 + "</extra>",
             }
         )
+    measured_ns = [probe["percentile_latency_ns"] or bound_ns for probe in found]
     layout = _layout(
         xaxis={"title": {"text": "target rate (queries/s)"}, "type": "log", "exponentformat": "SI"},
-        yaxis=_latency_axis(f"p{100 * share:g} latency"),
+        yaxis=_latency_axis(
+            f"p{100 * share:g} latency", min(*measured_ns, bound_ns), max(*measured_ns, bound_ns)
+        ),
         showlegend=True,
         shapes=[_horizontal(bound_ns * NS, BAD)],
     )
@@ -265,16 +276,29 @@ def _layout(**changes: Any) -> dict[str, Any]:
     return layout
 
 
-def _latency_axis(title: str) -> dict[str, Any]:
+def _latency_axis(title: str, low_ns: float, high_ns: float) -> dict[str, Any]:
+    """A logarithmic axis whose every label is a whole figure with its unit."""
+    low_ns, high_ns = max(low_ns, 1.0), max(high_ns, 1.0)
+    decades = np.arange(np.floor(np.log10(low_ns)), np.ceil(np.log10(high_ns)) + 1)
+    steps = (1, 2, 5) if np.log10(high_ns / low_ns) < DECADES_WITH_STEPS else (1,)
+    ticks_ns = [step * 10.0**decade for decade in decades for step in steps]
     return {
         "title": {"text": title},
         "type": "log",
+        "tickmode": "array",
+        "tickvals": _seconds(np.array(ticks_ns)),
+        "ticktext": [_tick(tick_ns) for tick_ns in ticks_ns],
+        # For the linear scale that a reader may switch to.
         "exponentformat": "SI",
         "minexponent": 0,
         "ticksuffix": "s",
-        "dtick": "D2",
-        "nticks": 8,
     }
+
+
+def _tick(time_ns: float) -> str:
+    """`20 µs`: a round figure, so without the digits that a measured one would carry."""
+    figure, unit = format_duration_ns(time_ns).split()
+    return f"{figure.rstrip('0').rstrip('.') if '.' in figure else figure} {unit}"
 
 
 def _vertical(value_ns: float, colour: str) -> dict[str, Any]:

@@ -70,8 +70,10 @@ def figures(result: dict[str, Any] | None) -> list[tuple[str, str]]:
     """The figures of a measurement as (label, text), the headline first; empty without a result."""
     if result is None:
         return []
-    metric = result["metric"]
-    rows = [(metric["name"], headline(result))]
+    label = result["metric"]["name"]
+    if (result.get("early_stopping") or {}).get("estimate_ns") is not None:
+        label += " at 99 % confidence"  # the measured percentile has a row of its own
+    rows = [(label, headline(result))]
     if "target" in result:
         rows.append(("target", f"{result['target']:.4f}"))
     if "latency" in result and result["query_count"] > 1:
