@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UnknownNameError,
         UsageError,
     )
-    from gnomon.core.execute import run
+    from gnomon.core.execute import resume, run
     from gnomon.core.run import Run
     from gnomon.core.spec import Benchmark, QualityTarget
     from gnomon.core.task import DataSource, Task
@@ -72,6 +72,7 @@ _HOMES = {
     "check": "gnomon.results.check",
     "compare": "gnomon.results.compare",
     "load": "gnomon.results.locate",
+    "resume": "gnomon.core.execute",
     "run": "gnomon.core.execute",
     "write_report": "gnomon.results.report",
 }
@@ -104,6 +105,7 @@ __all__ = [
     "check",
     "compare",
     "load",
+    "resume",
     "run",
     "write_report",
 ]

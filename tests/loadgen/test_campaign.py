@@ -108,7 +108,8 @@ def change_record(run, change):
 
 def slowest_faster(columns):
     latency_ns = columns["completed_ns"] - columns["scheduled_ns"]
-    columns["completed_ns"][latency_ns.argmax()] -= latency_ns.max() // 2
+    with_it = columns["completed_ns"] == columns["completed_ns"][latency_ns.argmax()]
+    columns["completed_ns"][with_it] -= latency_ns.max() // 2  # its whole query or batch
 
 
 def other_sample(columns):

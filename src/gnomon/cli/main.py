@@ -44,7 +44,7 @@ def gnomon(
         raise typer.Exit
 
 
-for command in ("run", "list", "show", "check", "compare", "report", "doctor"):
+for command in ("run", "resume", "list", "show", "check", "compare", "report", "doctor"):
     module = import_module(f"gnomon.cli.{command}")
     app.command(command)(getattr(module, "list_" if command == "list" else command))
 loadgen.command("schedule")(import_module("gnomon.cli.schedule").schedule)
@@ -75,7 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
         code = 0
     if code == EXIT_INTERRUPTED:
         typer.echo(
-            "gnomon: interrupted: a run in progress is aborted, its samples are kept", err=True
+            "gnomon: interrupted: a run in progress is aborted, its samples are kept; gnomon resume "
+            "goes on with it",
+            err=True,
         )
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
-import signal
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gnomon.cli.ending import end_with, watched
 from gnomon.core.errors import SettingsError
 from gnomon.core.registry import BENCHMARKS, SYSTEMS
 
@@ -201,16 +200,12 @@ def run(
     Exits with 0 if the run is VALID under its rules, 1 if it is INVALID, 2 if it was asked for
     something that cannot be done. Ctrl-C keeps what was measured and marks the run aborted.
     """
-    from gnomon.cli.progress import progress_line
     from gnomon.core.execute import run as carry_out
 
-    # A polite kill keeps what was measured, like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     system_options = _system_options(system_option or [])
     if model is not None:
         system_options["model"] = model
-    line = progress_line()
-    with line or nullcontext():
+    with watched() as line:
         finished = carry_out(
             benchmark,
             system=system,
@@ -241,36 +236,7 @@ def run(
             workers=workers,
             stall_timeout_s=stall_timeout,
         )
-    written = None
-    if report:
-        from gnomon.results.report import write_report
-
-        written = write_report([finished], finished.path / "report.html")
-    verdict = finished.verdict
-    if json:
-        typer.echo(
-            json_module.dumps(
-                {
-                    "path": str(finished.path),
-                    "status": finished.status,
-                    "verdict": verdict.to_json(),
-                    "result": finished.result,
-                    "report": str(written) if written else None,
-                },
-                indent=2,
-            )
-        )
-    else:
-        from rich.console import Console
-
-        from gnomon.results.table import run_view
-
-        console = Console()
-        console.print(run_view(finished))
-        console.print(f"run folder  {finished.path}", highlight=False, soft_wrap=True)
-        if written:
-            console.print(f"report      {written}", highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if verdict.valid else 1)
+    end_with(finished, report=report, json=json)
 
 
 def _system_options(pairs: list[str]) -> dict[str, Any]:

@@ -8,22 +8,24 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gnomon.core.environment import capture
+from gnomon.core.environment import capture, differences
 from gnomon.core.errors import (
     GnomonError,
     GnomonWarning,
     SettingsError,
     SystemFault,
     UnknownNameError,
+    UsageError,
 )
 from gnomon.core.protocol import Job, ProgressObserver, Protocol
 from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS, TASKS
-from gnomon.core.run import Run, RunWriter
+from gnomon.core.run import Run, RunWriter, require_unfinished
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.version import __version__
@@ -71,6 +73,7 @@ def run(
         "benchmark": declared.model_dump(mode="json"),
         "protocol": declared.protocol,
         "system": {"name": measured.name, "description": measured.describe()},
+        "asked_system": _asked_system(declared, system, system_options or {}),
         "rules": protocol.profile(chosen),
         "data": vars(task.source()),
         "options": chosen.model_dump(mode="json", exclude_defaults=True),
@@ -78,16 +81,91 @@ def run(
         "environment": capture(),
     }
     name = f"{declared.name}-{measured.name}"
-    with RunWriter(out, name, record) as writer:
-        try:
-            ending = protocol.carry_out(Job(declared, task, measured, chosen, writer, observer))
-            # A model is often only known once it was loaded.
-            writer.record["system"]["description"] = measured.describe()
-        finally:
-            measured.close()
-        if ending.aborted_because:
-            return writer.abort(ending.aborted_because, ending.verdict)
-        return writer.complete(ending.verdict)
+    with closing(measured), RunWriter.create(out, name, record) as writer:
+        return _measure(protocol, Job(declared, task, measured, chosen, writer, observer))
+
+
+def resume(
+    run: Run | Path | str, *, system: Any = None, observer: ProgressObserver | None = None
+) -> Run:
+    """Go on with a run that was interrupted, killed or ended by a fault, and return it.
+
+        gnomon.resume("runs/20261124T101500Z-digits-onnx-5f0c2a1b")
+
+    Tests that were finished are kept, all others are measured anew; nothing is resumed inside a test.
+    The record says when, and what the run had ended with before.
+
+    Args:
+        run: The run, or its folder.
+        system: The system again, if the run was of one that was not given by name.
+        observer: Called a few times a second with how the run stands.
+
+    Raises:
+        UsageError: The run is complete or still running, or something it rests on has changed since:
+            the machine, the software, the data or the benchmark.
+        GnomonError: As for `run`.
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    require_unfinished(opened)
+    record = opened.record
+    declared = Benchmark.model_validate(record["benchmark"])
+    protocol: Protocol = PROTOCOLS.load(declared.protocol)
+    chosen = parse_options(protocol.options, record["options"])
+    task: Task = TASKS.load(declared.task)()
+    _require_unchanged(opened, task)
+    protocol.prepare(declared, task, chosen)
+    asked = record.get("asked_system")
+    if system is not None:
+        measured = _make_system(protocol, declared, system, {})
+    elif asked is not None:
+        measured = _make_system(protocol, declared, asked["name"], asked["options"])
+    else:
+        raise UsageError(
+            f"run {opened.id} measured a system of its own code: resume it from Python with "
+            f"gnomon.resume(run, system=...)"
+        )
+    with closing(measured), RunWriter.reopen(opened) as writer:
+        return _measure(protocol, Job(declared, task, measured, chosen, writer, observer))
+
+
+def _measure(protocol: Protocol, job: Job) -> Run:
+    """Hand the job to its protocol and close the run with what came of it."""
+    writer = job.writer
+    ending = protocol.carry_out(job)
+    # A model is often only known once it was loaded.
+    writer.record["system"]["description"] = job.system.describe()
+    if ending.aborted_because:
+        return writer.abort(ending.aborted_because, ending.verdict)
+    return writer.complete(ending.verdict)
+
+
+def _asked_system(
+    benchmark: Benchmark, system: Any, options: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """How to make the system again: its registered name and options; None if it was an object."""
+    if system is not None and not isinstance(system, str):
+        return None
+    plain = {
+        name: str(value) if isinstance(value, Path) else value for name, value in options.items()
+    }
+    return {"name": system or benchmark.default_system, "options": plain}
+
+
+def _require_unchanged(run: Run, task: Task) -> None:
+    """Refuse to mix measurements made with different software, data or machines in one run."""
+    record = run.record
+    changed = []
+    if record["gnomon_version"] != __version__:
+        changed.append(f"gnomon is {__version__}, was {record['gnomon_version']}")
+    if record["data"]["sha256"] != task.source().sha256:
+        changed.append(f"task {task.name!r} has other data")
+    changed += [
+        f"{path} is {now}, was {before}"
+        for path, before, now in differences(record["environment"], capture())
+        if not path.startswith("git.")  # of the folder that one happens to stand in
+    ]
+    if changed:
+        raise UsageError(f"run {run.id} cannot be resumed: {'; '.join(changed)}; start a new run")
 
 
 def parse_options(model: type[BaseModel], options: Mapping[str, Any]) -> BaseModel:

@@ -4,6 +4,7 @@
       run.json             what was asked, the machine, results, verdict (written whole, atomically)
       lock                 held while the run goes on; a free lock on a running run means it was killed
       MEASUREMENT/         one folder a measurement (`server`, `accuracy`): logs and raw samples
+      unfinished/          what tests had left that were measured anew when the run was resumed
       report.html
 
 `RunWriter` makes one while a run goes on; `Run` reads one back, in whatever state it was left.
@@ -22,13 +23,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from gnomon.core.errors import RunFolderError
+from gnomon.core.errors import RunFolderError, UsageError
 from gnomon.core.files import write_atomically
 from gnomon.core.verdict import Check, Verdict
 
 SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 LOCK_FILE = "lock"
+ASIDE_FOLDER = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,19 @@ class Run:
 
 
 class RunWriter:
-    """A run in progress. Use as a context manager: leaving it by an exception marks it aborted."""
+    """A run in progress. Use as a context manager: leaving it by an exception marks it aborted.
 
-    def __init__(self, out: Path | str, name: str, record: Mapping[str, Any]) -> None:
-        """Make the folder.
+    `create` starts a new one, `reopen` goes on with one that did not come to its end.
+    """
+
+    def __init__(self, path: Path, record: dict[str, Any], lock: IO[bytes]) -> None:
+        self.path = path
+        self.record = record
+        self._lock = lock
+
+    @classmethod
+    def create(cls, out: Path | str, name: str, record: Mapping[str, Any]) -> RunWriter:
+        """Make the folder of a new run.
 
         Args:
             out: Where run folders go; made if missing.
@@ -136,8 +147,8 @@ class RunWriter:
         started = datetime.now(UTC)
         plain_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")  # a system may be a lambda
         run_id = f"{started:%Y%m%dT%H%M%SZ}-{plain_name}-{secrets.token_hex(4)}"
-        self.path = Path(out) / run_id
-        self.record: dict[str, Any] = {
+        path = Path(out) / run_id
+        whole = {
             "schema_version": SCHEMA_VERSION,
             "id": run_id,
             "status": "running",
@@ -146,14 +157,45 @@ class RunWriter:
             "measurements": {},
         }
         try:
-            self.path.mkdir(parents=True)
-            self._lock: IO[bytes] = (self.path / LOCK_FILE).open("wb")
+            path.mkdir(parents=True)
+            lock = (path / LOCK_FILE).open("wb")
         except OSError as error:
             raise RunFolderError(
                 f"cannot write to {out}: {error.strerror}; choose another folder with --out"
             ) from None
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.save()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writer = cls(path, whole, lock)
+        writer.save()
+        return writer
+
+    @classmethod
+    def reopen(cls, run: Run) -> RunWriter:
+        """Go on with a run that was aborted; what it measured stays on record.
+
+        Raises:
+            UsageError: It is complete, or still running.
+            RunFolderError: Its folder cannot be written.
+        """
+        require_unfinished(run)
+        try:
+            lock = (run.path / LOCK_FILE).open("ab")
+        except OSError as error:
+            raise RunFolderError(f"cannot write to {run.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise UsageError(_STILL_RUNNING.format(run.id)) from None
+        ended = ("aborted_because", "finished_at", "verdict")
+        record = {key: value for key, value in run.record.items() if key not in ended}
+        stop = {
+            "resumed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "aborted_because": run.record.get("aborted_because", "the process was killed"),
+        }
+        record |= {"status": "running", "resumed": [*record.get("resumed", []), stop]}
+        writer = cls(run.path, record, lock)
+        writer.save()
+        return writer
 
     def __enter__(self) -> RunWriter:
         return self
@@ -175,6 +217,16 @@ class RunWriter:
         path = self.path / name
         path.mkdir(exist_ok=True)
         return path
+
+    def set_aside(self, name: str) -> None:
+        """Take an unfinished measurement off the record and keep what it left, out of the way."""
+        left = self.path / name
+        if left.exists():
+            aside = self.path / ASIDE_FOLDER
+            aside.mkdir(exist_ok=True)
+            left.rename(aside / f"{name}-{len(list(aside.iterdir())) + 1}")
+        self.record["measurements"].pop(name, None)
+        self.save()
 
     def record_measurement(self, name: str, stored: Mapping[str, Any]) -> None:
         """Put a measurement's settings, result and faults on record."""
@@ -208,6 +260,21 @@ class RunWriter:
                 f"cannot write {self.path / RUN_FILE}: {error.strerror}; make room or choose another "
                 f"folder with --out"
             ) from None
+
+
+_STILL_RUNNING = "run {} is still running: wait for it, or stop it first"
+
+
+def require_unfinished(run: Run) -> None:
+    """Refuse to resume a run that is complete or still going on.
+
+    Raises:
+        UsageError: It is.
+    """
+    if run.status == "complete":
+        raise UsageError(f"run {run.id} is complete: there is nothing to resume")
+    if run.status == "running":
+        raise UsageError(_STILL_RUNNING.format(run.id))
 
 
 def find_runs(out: Path | str) -> list[Path]:

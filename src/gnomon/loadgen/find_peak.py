@@ -98,6 +98,16 @@ def find_peak(
     return confirmed, tuple(probes)
 
 
+def probe_name(number: int) -> str:
+    """The name under which a step of the search is measured; 0 is the trial before it."""
+    return f"server-probe-{number:02d}"
+
+
+def is_probe(name: str) -> bool:
+    """Whether a measurement of this name is a step of a search, which is not judged."""
+    return name.startswith("server-probe-")
+
+
 def _rounded(qps: float) -> float:
     """Four significant digits: a rate a person can repeat."""
     return float(f"{qps:.4g}")

@@ -17,24 +17,13 @@ from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check
-from gnomon.loadgen.campaign import (
-    ACCURACY,
-    ACCURACY_LOG,
-    accuracy_result,
-    carry_out,
-    judged,
-    prepare,
-)
+from gnomon.loadgen.campaign import carry_out, prepare
+from gnomon.loadgen.find_peak import is_probe
+from gnomon.loadgen.judge import ACCURACY, JudgedTest, judge_test, verdict_on
 from gnomon.loadgen.measure import recorded_samples
 from gnomon.loadgen.options import LoadOptions, scenarios_of
-from gnomon.loadgen.outcome import compute_outcome
 from gnomon.loadgen.read_logs import read_log_folder
-from gnomon.loadgen.rules import (
-    accuracy_checks,
-    coverage_checks,
-    performance_checks,
-    profile_named,
-)
+from gnomon.loadgen.rules import coverage_checks, profile_named
 from gnomon.loadgen.samples import SAMPLES_FILE, Samples
 from gnomon.loadgen.schedule import plan
 from gnomon.loadgen.settings import Mode, Scenario, Settings
@@ -75,33 +64,18 @@ def recompute(run: Run, task: Task) -> Recomputed:
     checks: list[Check] = []
     disagreements: list[str] = []
     for name, stored in run.measurements.items():
-        settings = Settings.model_validate(stored["settings"])
-        samples = read_run_samples(run, name)
-        disagreements += _against_schedule(name, samples, settings)
-        if settings.mode is Mode.PERFORMANCE:
-            outcome = compute_outcome(samples, settings)
-            results[name] = outcome.to_json() if outcome else None
-            made = performance_checks(outcome, settings, profile, stored["faults"], name)
-        else:
-            path = measurement_folder(run, name) / ACCURACY_LOG
-            result = accuracy_result(benchmark, task, path) if path.exists() else None
-            results[name] = result
-            made = accuracy_checks(
-                result["quality"] if result else None,
-                benchmark.quality,
-                result["sample_count"] if result else 0,
-                settings.total_sample_count,
-                stored["faults"],
-                name,
-            )
-        if "-probe-" not in name:
-            checks += made
-        disagreements += _against_record(name, results[name], stored)
-        disagreements += _against_logs(run, name, stored, made, settings)
-    measured = [name for name in run.measurements if "-probe-" not in name]
+        judged = judge_test(measurement_folder(run, name), name, stored, benchmark, task, profile)
+        results[name] = judged.result
+        if not is_probe(name):
+            checks += judged.checks
+        disagreements += _against_schedule(name, judged.samples, judged.settings)
+        disagreements += _against_record(name, judged.result, stored)
+        disagreements += _against_logs(run, name, stored, judged)
+    measured = [name for name in run.measurements if not is_probe(name)]
     checks += coverage_checks(measured, profile)
     disagreements += _missing(run, benchmark)
-    verdict = judged(checks, profile, official_data=bool(run.record["data"]["official"]))
+    official = bool(run.record["data"]["official"])
+    verdict = verdict_on(checks, profile, measured, official_data=official)
     return Recomputed(results, verdict, tuple(disagreements))
 
 
@@ -151,9 +125,7 @@ def _against_record(name: str, result: dict[str, Any] | None, stored: dict[str, 
     ]
 
 
-def _against_logs(
-    run: Run, name: str, stored: dict[str, Any], made: list[Check], settings: Settings
-) -> list[str]:
+def _against_logs(run: Run, name: str, stored: dict[str, Any], judged: JudgedTest) -> list[str]:
     """Where the field's logs in the folder say something else than the raw samples."""
     if stored["result"] is None:
         return []
@@ -167,8 +139,8 @@ def _against_logs(
             f"{name}: the detail log has {len(log.errors)} error(s), run.json {len(stored['faults'])} "
             f"fault(s)"
         )
-    valid = all(check.passed for check in made)
-    if settings.mode is Mode.PERFORMANCE and valid and log.validity == "INVALID":
+    valid = all(check.passed for check in judged.checks)
+    if judged.settings.mode is Mode.PERFORMANCE and valid and log.validity == "INVALID":
         found.append(f"{name}: the logs say INVALID, the raw samples VALID")
     return found
 

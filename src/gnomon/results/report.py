@@ -19,6 +19,7 @@ from gnomon.core.registry import PROTOCOLS
 from gnomon.core.run import Run
 from gnomon.core.verdict import Verdict
 from gnomon.core.version import __version__
+from gnomon.loadgen.find_peak import is_probe
 from gnomon.results.charts import Chart, Curve, latency_distribution
 from gnomon.results.load_charts import latency_curve, load_charts
 from gnomon.results.table import figures, sentence
@@ -106,7 +107,7 @@ def _figure(chart: Chart) -> str:
 
 def _page(run: Run) -> Page:
     record, verdict = run.record, run.verdict
-    shown = {name: stored for name, stored in run.measurements.items() if "-probe-" not in name}
+    shown = {name: stored for name, stored in run.measurements.items() if not is_probe(name)}
     return Page(
         run=run,
         title=f"{record['benchmark']['title']} on {record['system']['name']}",
@@ -149,7 +150,7 @@ def _shared_charts(runs: Sequence[Run]) -> list[tuple[str, Chart]]:
         if run.record["protocol"] != "load":
             continue
         for name, stored in run.measurements.items():
-            if "-probe-" in name:
+            if is_probe(name):
                 continue
             try:
                 samples = PROTOCOLS.load("load").read_samples(run, name)
@@ -172,6 +173,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         "status",
         run.status + (f" ({record['aborted_because']})" if record.get("aborted_because") else ""),
     )
+    for stop in record.get("resumed", []):
+        yield "resumed", f"{_time(stop['resumed_at'])}, after: {stop['aborted_because']}"
     yield "rules", record["rules"]
     yield "data", f"{data['name']} (sha256 {data['sha256'][:12]})"
     yield "official data", "yes" if data["official"] else "no"

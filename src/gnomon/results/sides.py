@@ -9,6 +9,7 @@ from typing import Any
 
 from gnomon.core.environment import differences
 from gnomon.core.run import Run
+from gnomon.loadgen.find_peak import is_probe
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def settings_of(run: Run) -> dict[str, dict[str, Any]]:
     """By measurement: its settings as they were asked for. A rate that was searched for is a result."""
     found: dict[str, dict[str, Any]] = {}
     for name, stored in run.measurements.items():
-        if "-probe-" not in name:
+        if not is_probe(name):
             settings = {**stored["settings"], "workers": run.record["options"].get("workers", 1)}
             if stored.get("probes"):
                 settings["target_qps"] = "the peak"

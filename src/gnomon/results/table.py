@@ -11,6 +11,7 @@ from rich.text import Text
 from gnomon.core.run import Run
 from gnomon.core.units import format_count, format_duration_ns, format_rate
 from gnomon.core.verdict import Verdict
+from gnomon.loadgen.find_peak import is_probe
 
 COLOURS = {"VALID": "bold green", "INVALID": "bold red"}
 
@@ -29,7 +30,7 @@ def run_view(run: Run) -> RenderableType:
     table.add_column("verdict", no_wrap=True)
     probes = 0
     for name, stored in run.measurements.items():
-        if "-probe-" in name:
+        if is_probe(name):
             probes += 1
             continue
         table.add_row(name, *_cells(stored["result"]), _word(verdict.of(name)))
