@@ -1,5 +1,6 @@
 """The contract of everything that is registered: each benchmark, task and system must keep it."""
 
+import inspect
 import json
 
 import numpy as np
@@ -14,6 +15,18 @@ from gnomon.core.task import DataSource, Task
 from gnomon.results.check import check
 
 SOME = 32
+
+
+def ready_systems():
+    """Systems that can be made without options; one that needs a model cannot be tried here."""
+    return [
+        name
+        for name in SYSTEMS.names()
+        if all(
+            parameter.default is not parameter.empty
+            for parameter in inspect.signature(SYSTEMS.load(name)).parameters.values()
+        )
+    ]
 
 
 def some_samples(task):
@@ -95,7 +108,7 @@ def test_a_task_gives_one_input_a_sample_in_the_order_asked_for(name):
     np.testing.assert_array_equal(task.inputs(asked)[0], inputs[0])  # twice the same
 
 
-@pytest.mark.parametrize("name", SYSTEMS.names())
+@pytest.mark.parametrize("name", ready_systems())
 def test_a_system_can_be_described_before_it_is_loaded_and_closed_without_it(name):
     system = SYSTEMS.load(name)()
     assert system.name == name
@@ -104,7 +117,7 @@ def test_a_system_can_be_described_before_it_is_loaded_and_closed_without_it(nam
     system.close()
 
 
-@pytest.mark.parametrize("name", SYSTEMS.names())
+@pytest.mark.parametrize("name", ready_systems())
 def test_a_system_answers_every_sample_in_order_whole_or_in_parts(name):
     task = task_for(name)
     asked = some_samples(task)
@@ -122,7 +135,7 @@ def test_a_system_answers_every_sample_in_order_whole_or_in_parts(name):
         system.close()
 
 
-@pytest.mark.parametrize("name", SYSTEMS.names())
+@pytest.mark.parametrize("name", ready_systems())
 def test_a_system_may_be_loaded_again_with_other_samples(name):
     task = task_for(name)
     asked = some_samples(task)

@@ -9,6 +9,7 @@ import typer
 
 from gnomon.core.errors import GnomonError
 from gnomon.core.registry import BENCHMARKS, SYSTEMS, Registry
+from gnomon.core.spec import Benchmark
 
 
 def list_(
@@ -63,13 +64,22 @@ def _benchmarks() -> list[dict[str, Any]]:
                 protocol=declared.protocol,
                 default_system=declared.default_system,
                 quality=declared.quality.model_dump(mode="json"),
-                scenarios=list(declared.settings.get("scenarios", [])),
+                scenarios=_scenarios(declared),
                 specification=declared.specification,
             )
         except GnomonError as error:
             row["error"] = str(error)
         rows.append(row)
     return rows
+
+
+def _scenarios(declared: Benchmark) -> list[str]:
+    """The scenarios of a load benchmark; other protocols have none."""
+    if declared.protocol != "load":
+        return []
+    from gnomon.loadgen.options import declaration_of
+
+    return [scenario.value for scenario in declaration_of(declared).scenarios]
 
 
 def _systems(registry: Registry) -> list[dict[str, Any]]:

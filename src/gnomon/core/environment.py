@@ -51,7 +51,6 @@ PASSING = (
     "memory.swap_used_bytes",
     "cpu.frequency_mhz",
     "git.dirty",
-    "variables",
 )
 """What differs from minute to minute and does not make two runs incomparable."""
 
@@ -86,7 +85,8 @@ def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[tuple
     return [
         (path, flat_left.get(path), flat_right.get(path))
         for path in sorted(flat_left.keys() | flat_right.keys())
-        if flat_left.get(path) != flat_right.get(path) and not path.startswith(PASSING)
+        if flat_left.get(path) != flat_right.get(path)
+        and not any(path == passing or path.startswith(f"{passing}.") for passing in PASSING)
     ]
 
 
@@ -128,16 +128,27 @@ def available_cores(root: Path = ROOT) -> float:
 
 
 def cpu_quota(root: Path = ROOT) -> float | None:
-    """Cores that the control group grants (version 2 or 1), or None for no bound."""
-    current = read(root, "sys/fs/cgroup/cpu.max")
-    if current:
-        quota, _, period = current.partition(" ")
-        return None if quota == "max" else int(quota) / int(period)
-    quota_us = read(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period_us = read(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    if quota_us and period_us and int(quota_us) > 0:
-        return int(quota_us) / int(period_us)
-    return None
+    """Cores that the control groups around this process grant (version 2 or 1), or None for no bound."""
+    quotas = [
+        int(quota) / int(period)
+        for folder in _control_groups(root)
+        if len(words := (read(root, f"{folder}/cpu.max") or "").split()) == 2
+        for quota, period in [words]
+        if quota.isdigit() and period.isdigit()
+    ]
+    quota_us = read(root, "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or ""
+    period_us = read(root, "sys/fs/cgroup/cpu/cpu.cfs_period_us") or ""
+    if quota_us.isdigit() and period_us.isdigit() and int(quota_us) > 0:
+        quotas.append(int(quota_us) / int(period_us))
+    return min(quotas, default=None)
+
+
+def _control_groups(root: Path) -> Iterator[str]:
+    """The folders of this process's version 2 control group and of those around it."""
+    match = re.search(r"^0::/(.*)$", read(root, "proc/self/cgroup") or "", re.MULTILINE)
+    inner = Path(match[1]) if match else Path()
+    for group in (inner, *inner.parents):
+        yield str(Path("sys/fs/cgroup") / group)
 
 
 def container(root: Path = ROOT) -> str | None:
@@ -172,7 +183,7 @@ def _cpu(root: Path) -> dict[str, Any]:
         "available_cores": available_cores(root),
         "governor": ", ".join(governors(root)) or None,
         "turbo": turbo(root),
-        "smt": {"on": True, "off": False, "notsupported": False}.get(
+        "smt": {"on": True, "off": False, "forceoff": False, "notsupported": False}.get(
             read(root, f"{CPU_FOLDER}/smt/control") or ""
         ),
         "frequency_mhz": frequency,
@@ -192,7 +203,7 @@ def _cpu_model(information: str) -> str | None:
 
 def _frequency(root: Path, information: str) -> float | None:
     scaled = read(root, f"{CPU_FOLDER}/cpu0/cpufreq/scaling_cur_freq")
-    if scaled:
+    if scaled and scaled.isdigit():
         return int(scaled) / 1000
     match = re.search(r"^cpu MHz\s*:\s*([0-9.]+)$", information, re.MULTILINE)
     return float(match[1]) if match else None

@@ -73,6 +73,12 @@ class GnomonWarning(UserWarning):
     """Something the user should know, and that does not stop the run."""
 
 
+def described(error: BaseException) -> str:
+    """Somebody else's exception in one line: its class and what it says."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name closest to `name`, or None if nothing is close."""
     lowered = {candidate.lower(): candidate for candidate in known}

@@ -5,10 +5,8 @@ Knows no protocol: what to measure and how comes from the registries.
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,22 @@ from pydantic import BaseModel, ValidationError
 
 from gnomon.core.environment import capture, differences
 from gnomon.core.errors import (
-    GnomonError,
     GnomonWarning,
     SettingsError,
-    SystemFault,
     UnknownNameError,
     UsageError,
 )
 from gnomon.core.protocol import Job, ProgressObserver, Protocol
-from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS, TASKS
+from gnomon.core.registry import BENCHMARKS, PROTOCOLS, TASKS
 from gnomon.core.run import Run, RunWriter, require_unfinished
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
+from gnomon.core.under_test import (
+    asked_system,
+    closed_at_the_end,
+    description_of,
+    make_system,
+)
 from gnomon.core.version import __version__
 
 DEFAULT_OUT = Path("runs")
@@ -61,28 +63,31 @@ def run(
         GnomonError: The data, the model or the folder cannot be used.
     """
     declared = BENCHMARKS.load(benchmark) if isinstance(benchmark, str) else benchmark
+    if not isinstance(declared, Benchmark):
+        raise UsageError(f"a benchmark is a name or a Benchmark, got {type(declared).__name__}")
     protocol: Protocol = PROTOCOLS.load(declared.protocol)
     chosen = parse_options(protocol.options, options)
     task: Task = TASKS.load(declared.task)()
     notes = protocol.prepare(declared, task, chosen)
     for note in notes:
         warnings.warn(note, GnomonWarning, stacklevel=2)
-    measured = _make_system(protocol, declared, system, system_options or {})
-    record = {
-        "gnomon_version": __version__,
-        "benchmark": declared.model_dump(mode="json"),
-        "protocol": declared.protocol,
-        "system": {"name": measured.name, "description": measured.describe()},
-        "asked_system": _asked_system(declared, system, system_options or {}),
-        "rules": protocol.profile(chosen),
-        "data": vars(task.source()),
-        "options": chosen.model_dump(mode="json", exclude_defaults=True),
-        "notes": list(notes),
-        "environment": capture(),
-    }
-    name = f"{declared.name}-{measured.name}"
-    with closing(measured), RunWriter.create(out, name, record) as writer:
-        return _measure(protocol, Job(declared, task, measured, chosen, writer, observer))
+    measured = make_system(protocol, declared, system, system_options or {})
+    with closed_at_the_end(measured):
+        record = {
+            "gnomon_version": __version__,
+            "benchmark": declared.model_dump(mode="json"),
+            "protocol": declared.protocol,
+            "system": {"name": measured.name, "description": description_of(measured)},
+            "asked_system": asked_system(declared, system, system_options or {}),
+            "rules": protocol.profile(chosen),
+            "data": vars(task.source()),
+            "options": chosen.model_dump(mode="json", exclude_defaults=True),
+            "notes": list(notes),
+            "environment": capture(),
+        }
+        name = f"{declared.name}-{measured.name}"
+        with RunWriter.create(out, name, record) as writer:
+            return _measure(protocol, Job(declared, task, measured, chosen, writer, observer))
 
 
 def resume(
@@ -90,7 +95,7 @@ def resume(
 ) -> Run:
     """Go on with a run that was interrupted, killed or ended by a fault, and return it.
 
-        gnomon.resume("runs/20261124T101500Z-digits-onnx-5f0c2a1b")
+        gnomon.resume("runs/20261124T101500.250Z-digits-onnx-5f0c2a1b")
 
     Tests that were finished are kept, all others are measured anew; nothing is resumed inside a test.
     The record says when, and what the run had ended with before.
@@ -116,15 +121,15 @@ def resume(
     protocol.prepare(declared, task, chosen)
     asked = record.get("asked_system")
     if system is not None:
-        measured = _make_system(protocol, declared, system, {})
+        measured = make_system(protocol, declared, system, {})
     elif asked is not None:
-        measured = _make_system(protocol, declared, asked["name"], asked["options"])
+        measured = make_system(protocol, declared, asked["name"], asked["options"])
     else:
         raise UsageError(
             f"run {opened.id} measured a system of its own code: resume it from Python with "
             f"gnomon.resume(run, system=...)"
         )
-    with closing(measured), RunWriter.reopen(opened) as writer:
+    with closed_at_the_end(measured), RunWriter.reopen(opened) as writer:
         return _measure(protocol, Job(declared, task, measured, chosen, writer, observer))
 
 
@@ -133,22 +138,10 @@ def _measure(protocol: Protocol, job: Job) -> Run:
     writer = job.writer
     ending = protocol.carry_out(job)
     # A model is often only known once it was loaded.
-    writer.record["system"]["description"] = job.system.describe()
+    writer.record["system"]["description"] = description_of(job.system)
     if ending.aborted_because:
         return writer.abort(ending.aborted_because, ending.verdict)
     return writer.complete(ending.verdict)
-
-
-def _asked_system(
-    benchmark: Benchmark, system: Any, options: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """How to make the system again: its registered name and options; None if it was an object."""
-    if system is not None and not isinstance(system, str):
-        return None
-    plain = {
-        name: str(value) if isinstance(value, Path) else value for name, value in options.items()
-    }
-    return {"name": system or benchmark.default_system, "options": plain}
 
 
 def _require_unchanged(run: Run, task: Task) -> None:
@@ -187,28 +180,5 @@ def parse_options(model: type[BaseModel], options: Mapping[str, Any]) -> BaseMod
 def _first_error(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
-
-
-def _make_system(
-    protocol: Protocol, benchmark: Benchmark, system: Any, options: Mapping[str, Any]
-) -> Any:
-    if system is None:
-        system = benchmark.default_system
-    if not isinstance(system, str):
-        if options:
-            raise SettingsError("system_options only apply to a system given by name")
-        return protocol.adapt_system(system)
-    constructor: Callable[..., Any] = SYSTEMS.load(system)
-    known = inspect.signature(constructor).parameters
-    for name in options:
-        if name not in known:
-            raise UnknownNameError(f"option of system {system!r}:", name, known)
-    try:
-        return constructor(**options)
-    except GnomonError:
-        raise
-    except Exception as error:
-        raise SystemFault(
-            f"system {system!r} could not be made: {type(error).__name__}: {error}"
-        ) from error
+    given = " ".join(repr(first["input"]).split())
+    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}, got {given}"

@@ -19,6 +19,7 @@ from gnomon.core.environment import (
     ROOT,
     available_cores,
     container,
+    cpu_quota,
     governors,
     load_average,
     read,
@@ -136,7 +137,8 @@ def _turbo(root: Path) -> Finding:
 def _smt(root: Path) -> Finding:
     state = read(root, "sys/devices/system/cpu/smt/control")
     if state != "on":
-        return Finding("SMT", "ok", state or "not visible here")
+        found = {None: "not visible here", "notsupported": "not supported"}.get(state, state)
+        return Finding("SMT", "ok", found or "")
     return Finding(
         "SMT",
         "advice",
@@ -162,7 +164,7 @@ def _quota(root: Path) -> Finding:
         return Finding("cores", "ok", f"all {there} usable")
     return Finding(
         "cores",
-        "warning" if cores != int(cores) else "advice",
+        "warning" if cpu_quota(root) else "advice",
         f"{cores:g} of {there} usable",
         "an affinity mask or a container quota holds this process back; a quota stops it in bursts, which "
         "shows in p99: raise --cpus of the container",
@@ -189,11 +191,15 @@ def _swap() -> Finding:
 
 
 def _battery(root: Path) -> Finding:
-    for path in sorted((root / "sys/class/power_supply").glob("*/online")):
-        if read(root, str(path.relative_to(root))) == "0":
-            return Finding(
-                "power", "warning", "on battery", "plug the machine in: on battery it slows down"
-            )
+    # A wireless mouse has a supply too, and of several sockets one is enough.
+    states = [
+        read(root, str(path.parent.relative_to(root) / "online"))
+        for path in (root / "sys/class/power_supply").glob("*/type")
+        if (read(root, str(path.relative_to(root))) or "").startswith(("Mains", "USB"))
+    ]
+    if "0" in states and "1" not in states:
+        mend = "plug the machine in: on battery it slows down"
+        return Finding("power", "warning", "on battery", mend)
     return Finding("power", "ok", "mains, or not visible here")
 
 
@@ -213,7 +219,7 @@ def _virtual(root: Path) -> Finding:
 
 def _clock(root: Path) -> Finding:
     source = read(root, CLOCK_SOURCE)
-    if source in (None, "tsc", "kvm-clock", "arch_sys_counter"):
+    if source in (None, "tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"):
         return Finding("clock source", "ok", source or "not visible here")
     return Finding(
         "clock source", "warning", source, "reading this clock is slow; boot with clocksource=tsc"
@@ -247,7 +253,7 @@ def _stolen(seconds: float) -> Finding:
             lost_ns += gap_ns
             longest_ns = max(longest_ns, gap_ns)
         previous = current
-    share = lost_ns / (previous - begin)
+    share = lost_ns / max(previous - begin, 1)
     found = f"{100 * share:.2f} % of a busy loop, longest gap {format_duration_ns(longest_ns)}"
     if share < LOST_SHARE:
         return Finding("stolen time", "ok", found)
@@ -260,9 +266,9 @@ def _stolen(seconds: float) -> Finding:
 
 
 def _late_sleep(seconds: float) -> Finding:
-    late_ns = []
+    late_ns: list[float] = []
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    while not late_ns or time.perf_counter() < end:
         begin = time.perf_counter_ns()
         time.sleep(SLEEP_S)
         late_ns.append(time.perf_counter_ns() - begin - SLEEP_S * 1e9)

@@ -8,25 +8,26 @@ a broken plug-in hurts only whoever asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from gnomon.core.errors import GnomonError, UnknownNameError
+from gnomon.core.errors import GnomonError, UnknownNameError, described
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered name and the package it comes from."""
+    """One registered name and the package it comes from; a rival is another package that claims it."""
 
     name: str
     origin: str
     point: EntryPoint
+    rival: str = ""
 
 
 class Registry:
-    """The parts of one kind. Two packages that register the same name are refused."""
+    """The parts of one kind. A name that two packages register is refused to whoever asks for it."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -39,10 +40,8 @@ class Registry:
             origin = point.dist.name if point.dist else "unknown"
             known = entries.get(point.name)
             if known and (known.origin, known.point.value) != (origin, point.value):
-                raise GnomonError(
-                    f"{self.kind} {point.name!r} is registered by both {known.origin} and {origin}: "
-                    f"uninstall one of them"
-                )
+                entries[point.name] = replace(known, rival=origin)
+                continue
             entries[point.name] = Entry(point.name, origin, point)
         return dict(sorted(entries.items()))
 
@@ -61,19 +60,24 @@ class Registry:
 
         Raises:
             UnknownNameError: Nothing is; the message offers the nearest name.
-            GnomonError: The package that registers it cannot be imported.
+            GnomonError: Two packages register it, or the one that does cannot be imported.
         """
         if name not in self._entries:
             raise UnknownNameError(self.kind, name, self._entries)
         entry = self._entries[name]
+        if entry.rival:
+            raise GnomonError(
+                f"{self.kind} {name!r} is registered by both {entry.origin} and {entry.rival}: "
+                f"uninstall one of them"
+            )
         try:
             return entry.point.load()
         except GnomonError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise GnomonError(
                 f"{self.kind} {name!r} from package {entry.origin} cannot be loaded: "
-                f"{type(error).__name__}: {error}"
+                f"{described(error)}"
             ) from error
 
 

@@ -22,8 +22,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
-from gnomon.core.errors import RunFolderError, UsageError
+from gnomon.core.errors import RunFolderError, UsageError, described
 from gnomon.core.files import write_atomically
 from gnomon.core.verdict import Check, Verdict
 
@@ -31,6 +32,18 @@ SCHEMA_VERSION = 1
 RUN_FILE = "run.json"
 LOCK_FILE = "lock"
 ASIDE_FOLDER = "unfinished"
+
+_HELD: WeakSet[IO[bytes]] = WeakSet()
+
+
+def _let_go() -> None:
+    """A forked child holds no lock: it may outlive the run, which would then never read as aborted."""
+    for lock in list(_HELD):
+        lock.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 @dataclass(frozen=True)
@@ -99,26 +112,12 @@ class Run:
         path = Path(path)
         if path.name == RUN_FILE:
             path = path.parent
-        try:
-            text = (path / RUN_FILE).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise RunFolderError(f"{path} holds no {RUN_FILE}: not a run folder") from None
-        except OSError as error:
-            raise RunFolderError(f"{path / RUN_FILE} cannot be read: {error.strerror}") from None
-        try:
-            record = json.loads(text)
-            version = record["schema_version"]
-            status = record["status"]
-        except (ValueError, KeyError, TypeError):
-            raise RunFolderError(f"{path / RUN_FILE} is damaged: not a run record") from None
-        if version > SCHEMA_VERSION:
-            raise RunFolderError(
-                f"{path / RUN_FILE} has schema version {version}, this is gnomon for version "
-                f"{SCHEMA_VERSION}: upgrade gnomon"
-            )
-        if status == "running" and not _is_locked(path / LOCK_FILE):
-            status = "aborted"
-        return cls(path, record, status)
+        record = _read_record(path / RUN_FILE)
+        if record["status"] == "running" and not _is_locked(path / LOCK_FILE):
+            record = _read_record(path / RUN_FILE)  # it may have ended since
+            if record["status"] == "running":
+                return cls(path, record, "aborted")
+        return cls(path, record, record["status"])
 
 
 class RunWriter:
@@ -131,6 +130,7 @@ class RunWriter:
         self.path = path
         self.record = record
         self._lock = lock
+        _HELD.add(lock)
 
     @classmethod
     def create(cls, out: Path | str, name: str, record: Mapping[str, Any]) -> RunWriter:
@@ -146,7 +146,9 @@ class RunWriter:
         """
         started = datetime.now(UTC)
         plain_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")  # a system may be a lambda
-        run_id = f"{started:%Y%m%dT%H%M%SZ}-{plain_name}-{secrets.token_hex(4)}"
+        # Milliseconds, so that names sort in the order of starting.
+        when = f"{started:%Y%m%dT%H%M%S}.{started.microsecond // 1000:03d}Z"
+        run_id = f"{when}-{plain_name}-{secrets.token_hex(4)}"
         path = Path(out) / run_id
         whole = {
             "schema_version": SCHEMA_VERSION,
@@ -165,7 +167,11 @@ class RunWriter:
             ) from None
         fcntl.flock(lock, fcntl.LOCK_EX)
         writer = cls(path, whole, lock)
-        writer.save()
+        try:
+            writer.save()
+        except BaseException:
+            lock.close()
+            raise
         return writer
 
     @classmethod
@@ -176,7 +182,6 @@ class RunWriter:
             UsageError: It is complete, or still running.
             RunFolderError: Its folder cannot be written.
         """
-        require_unfinished(run)
         try:
             lock = (run.path / LOCK_FILE).open("ab")
         except OSError as error:
@@ -186,15 +191,23 @@ class RunWriter:
         except BlockingIOError:
             lock.close()
             raise UsageError(_STILL_RUNNING.format(run.id)) from None
-        ended = ("aborted_because", "finished_at", "verdict")
-        record = {key: value for key, value in run.record.items() if key not in ended}
-        stop = {
-            "resumed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "aborted_because": run.record.get("aborted_because", "the process was killed"),
-        }
-        record |= {"status": "running", "resumed": [*record.get("resumed", []), stop]}
-        writer = cls(run.path, record, lock)
-        writer.save()
+        try:
+            # With the lock held nobody else writes: what stands there now is what is gone on with.
+            record = _read_record(run.path / RUN_FILE)
+            if record["status"] == "complete":
+                raise UsageError(_COMPLETE.format(run.id))
+            stop = {
+                "resumed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "aborted_because": record.pop("aborted_because", "the process was killed"),
+            }
+            for key in ("finished_at", "verdict"):
+                record.pop(key, None)
+            record |= {"status": "running", "resumed": [*record.get("resumed", []), stop]}
+            writer = cls(run.path, record, lock)
+            writer.save()
+        except BaseException:
+            lock.close()
+            raise
         return writer
 
     def __enter__(self) -> RunWriter:
@@ -208,7 +221,7 @@ class RunWriter:
                 if kind is KeyboardInterrupt:
                     self.abort("interrupted")
                 else:
-                    self.abort(f"{kind.__name__ if kind else 'stopped'}: {error}")
+                    self.abort("stopped" if error is None else described(error))
         finally:
             self._lock.close()
 
@@ -262,6 +275,7 @@ class RunWriter:
             ) from None
 
 
+_COMPLETE = "run {} is complete: there is nothing to resume"
 _STILL_RUNNING = "run {} is still running: wait for it, or stop it first"
 
 
@@ -272,7 +286,7 @@ def require_unfinished(run: Run) -> None:
         UsageError: It is.
     """
     if run.status == "complete":
-        raise UsageError(f"run {run.id} is complete: there is nothing to resume")
+        raise UsageError(_COMPLETE.format(run.id))
     if run.status == "running":
         raise UsageError(_STILL_RUNNING.format(run.id))
 
@@ -280,6 +294,27 @@ def require_unfinished(run: Run) -> None:
 def find_runs(out: Path | str) -> list[Path]:
     """The run folders under `out`, oldest first."""
     return sorted(path.parent for path in Path(out).glob(f"*/{RUN_FILE}"))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """A `run.json`, with a version and a status that can be read."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version, status = record["schema_version"], record["status"]
+        if not (isinstance(version, int) and isinstance(status, str)):
+            raise ValueError
+    except FileNotFoundError:
+        raise RunFolderError(f"{path.parent} holds no {path.name}: not a run folder") from None
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise RunFolderError(f"{path} is damaged: not a run record") from None
+    if version > SCHEMA_VERSION:
+        raise RunFolderError(
+            f"{path} has schema version {version}, this is gnomon for version "
+            f"{SCHEMA_VERSION}: upgrade gnomon"
+        )
+    return record
 
 
 def _is_locked(path: Path) -> bool:

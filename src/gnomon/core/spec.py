@@ -5,9 +5,9 @@ A suite module is a list of these; nothing here runs anything.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Declared(BaseModel):
@@ -26,6 +26,14 @@ class QualityTarget(Declared):
     reference: float = Field(description="the reference model's quality on the same data")
     factor: float = Field(default=0.99, gt=0, description="share of the reference to reach")
     higher_is_better: bool = True
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        if not self.higher_is_better and self.factor < 1 and "factor" not in self.model_fields_set:
+            raise ValueError(
+                "state the factor of a metric of which less is better, e.g. factor=1.01"
+            )
+        return self
 
     @property
     def threshold(self) -> float:

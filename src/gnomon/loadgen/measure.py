@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import GnomonError, SystemFault
+from gnomon.core.errors import GnomonError, SystemFault, described
 from gnomon.core.task import Task
 from gnomon.loadgen.drive import drive, shared_interpreter
 from gnomon.loadgen.journal import Journal, read_journal
@@ -229,9 +229,7 @@ def _load(system: System, task: Task, order: IssueOrder) -> None:
     except GnomonError:
         raise
     except Exception as error:
-        raise SystemFault(
-            f"system {system.name!r} could not load: {type(error).__name__}: {error}"
-        ) from error
+        raise SystemFault(f"system {system.name!r} could not load: {described(error)}") from error
 
 
 def _generate_ahead(

@@ -30,6 +30,8 @@ from gnomon.loadgen.settings import (
     Settings,
 )
 
+MOST_S = 1e9
+"""Longer than any test; its nanoseconds still fit 64 bits."""
 FIRST_GUESS_QPS = 1.0
 """Stands in for the rate until find-peak has one; no test is run at it."""
 
@@ -44,9 +46,13 @@ class LoadOptions(BaseModel):
     quick: bool = Field(default=False, description="the shortest tests the rules accept")
     target_qps: float | None = Field(default=None, description="Server rate, queries/s")
     find_peak: bool = Field(default=False, description="Server: find the highest valid rate")
-    target_latency_ms: float | None = Field(default=None, gt=0, description="Server latency bound")
-    duration_s: float | None = Field(default=None, gt=0, description="least duration of a test")
-    max_duration_s: float | None = Field(default=None, gt=0)
+    target_latency_ms: float | None = Field(
+        default=None, gt=0, le=1e3 * MOST_S, description="Server latency bound"
+    )
+    duration_s: float | None = Field(
+        default=None, gt=0, le=MOST_S, description="least duration of a test"
+    )
+    max_duration_s: float | None = Field(default=None, gt=0, le=MOST_S)
     min_query_count: int | None = Field(default=None, ge=1)
     max_query_count: int | None = Field(default=None, ge=1)
     samples_per_query: int | None = Field(default=None, ge=1, description="multi-stream")
@@ -68,6 +74,8 @@ class LoadOptions(BaseModel):
     @classmethod
     def _read_scenarios(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, (list, tuple)):
+            raise ValueError("must be a name or several")
         return tuple(scenario_named(name) for name in names)
 
     @field_validator("config", mode="before")
@@ -115,7 +123,7 @@ def scenarios_of(benchmark: Benchmark, options: LoadOptions) -> tuple[Scenario, 
     Raises:
         SettingsError: The benchmark has no such scenario, or an option has no scenario to apply to.
     """
-    declared = LoadBenchmark.model_validate(benchmark.settings)
+    declared = declaration_of(benchmark)
     chosen = options.scenario or declared.default_scenarios
     for scenario in chosen:
         if scenario not in declared.scenarios:
@@ -188,6 +196,22 @@ def accuracy_settings(benchmark: Benchmark, task: Task, options: LoadOptions) ->
     return _settings(layers)
 
 
+def declaration_of(benchmark: Benchmark) -> LoadBenchmark:
+    """What a benchmark declares for this protocol.
+
+    Raises:
+        SettingsError: Its settings lack something, or hold something unknown.
+    """
+    try:
+        return LoadBenchmark.model_validate(benchmark.settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(
+            f"benchmark {benchmark.name!r} declares its settings wrongly: {first['loc'][0]}: "
+            f"{first['msg']}"
+        ) from None
+
+
 def _settings(layers: dict[str, Any]) -> Settings:
     try:
         return Settings(**layers)
@@ -199,7 +223,7 @@ def _settings(layers: dict[str, Any]) -> Settings:
 def _layers(
     benchmark: Benchmark, task: Task, options: LoadOptions, scenario: Scenario, mode: Mode
 ) -> dict[str, Any]:
-    declared = LoadBenchmark.model_validate(benchmark.settings)
+    declared = declaration_of(benchmark)
     profile = PROFILES[options.rules]
     total = len(task)
     layers: dict[str, Any] = {

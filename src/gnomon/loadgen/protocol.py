@@ -38,6 +38,9 @@ def adapt_system(system: Any) -> System:
     """
     if isinstance(system, System):
         return system
+    if isinstance(system, type):
+        name = system.__name__
+        raise SettingsError(f"{name} is a class: pass a system made of it, {name}(...)")
     if callable(system):
         function: Callable[[Any], Any] = system
         return CallableSystem(function)

@@ -184,9 +184,9 @@ class LoadBenchmark(Declared):
     default_scenarios: tuple[Scenario, ...] = (Scenario.SINGLE_STREAM, Scenario.OFFLINE)
     performance_sample_count: int = Field(description="0: the whole data set")
     server_target_latency_ns: int = 10 * NS_PER_MS
-    server_percentile: float = 0.99
-    single_stream_percentile: float = 0.90
-    multi_stream_percentile: float = 0.99
+    server_percentile: float = Field(default=0.99, gt=0, lt=1)
+    single_stream_percentile: float = Field(default=0.90, gt=0, lt=1)
+    multi_stream_percentile: float = Field(default=0.99, gt=0, lt=1)
     multi_stream_samples_per_query: int = 8
     multi_stream_min_query_count: int = 662
     offline_min_sample_count: int = 24576

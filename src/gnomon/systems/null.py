@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gnomon.core.errors import SettingsError
 from gnomon.core.task import IndexArray, Outputs, Task
 from gnomon.loadgen.system import SynchronousSystem
 
@@ -14,6 +15,10 @@ class NullSystem(SynchronousSystem):
     name = "null"
 
     def __init__(self, max_batch_size: int = 1 << 16) -> None:
+        if not isinstance(max_batch_size, int) or max_batch_size < 1:
+            raise SettingsError(
+                f"max_batch_size must be a whole number of at least 1, got {max_batch_size!r}"
+            )
         self.max_batch_size = max_batch_size
 
     def load(self, task: Task, samples: IndexArray) -> None:
