@@ -197,7 +197,8 @@ def logs() -> dict[str, tuple[float, float]]:
     """
     from datetime import UTC, datetime
 
-    from gnomon.loadgen.logs import LogContext, write_logs
+    from gnomon.loadgen.log_facts import LogContext
+    from gnomon.loadgen.logs import write_logs
 
     asked = settings(Scenario.OFFLINE, target_qps=1.0, min_query_count=LOGGED_SAMPLES)
     with tempfile.TemporaryDirectory() as folder:

@@ -33,6 +33,8 @@ def check(
         typer.echo(json_module.dumps(report.to_json(), indent=2))
     else:
         console = Console()
+        if report.claim:
+            console.print(report.claim, highlight=False, soft_wrap=True)
         console.print(verdict_line(report.verdict))
         for line in failure_lines(report.verdict):
             console.print(line)

@@ -82,7 +82,7 @@ def format_line(line: LogLine) -> str:
         "event_type": line.event_type,
         "metadata": line.metadata,
     }
-    return PREFIX + json.dumps(entry, ensure_ascii=False)
+    return PREFIX + json.dumps(entry)
 
 
 def read_log(path: Path) -> Log:
@@ -121,15 +121,18 @@ def _parse(raw: str, number: int) -> LogLine | None:
         return None
     try:
         entry = json.loads(raw[len(PREFIX) :])
+        metadata = entry.get("metadata") or {}
+        if not isinstance(entry["key"], str) or not isinstance(metadata, dict):
+            return None
         return LogLine(
             entry["key"],
             entry["value"],
             float(entry["time_ms"]),
-            entry.get("metadata") or {},
+            metadata,
             entry.get("event_type", POINT_IN_TIME),
             number,
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -58,6 +58,8 @@ class AccuracyLog:
         self, ids: NDArray[np.int64], samples: NDArray[np.int64], outputs: NDArray[Any]
     ) -> None:
         """Add answers of equal size, shapes (n,), (n,), (n, ...)."""
+        if not len(ids):
+            return
         data = np.ascontiguousarray(outputs).reshape(len(ids), -1).view(np.uint8)
         for start in range(0, len(ids), ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
@@ -131,12 +133,9 @@ def read_accuracy_log(path: Path) -> list[Answer]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     try:
         entries = json.loads(text)
-        return [
-            Answer(entry["seq_id"], entry["qsl_idx"], bytes.fromhex(entry["data"]))
-            for entry in entries
-        ]
-    except (ValueError, KeyError, TypeError):
-        return list(_read_lines(path, text.splitlines()))
+        return [_answer(entry) for entry in entries]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return list(_read_lines(path, text.split("\n")))
 
 
 def _read_lines(path: Path, lines: list[str]) -> Iterator[Answer]:
@@ -145,12 +144,21 @@ def _read_lines(path: Path, lines: list[str]) -> Iterator[Answer]:
         if stripped in ("[", "]", ""):
             continue
         try:
-            entry = json.loads(stripped)
-            yield Answer(entry["seq_id"], entry["qsl_idx"], bytes.fromhex(entry["data"]))
-        except (ValueError, KeyError, TypeError):
+            yield _answer(json.loads(stripped))
+        except (ValueError, KeyError, TypeError, RecursionError):
             if number == len(lines):
-                return  # a killed run's last line may be half written
-            raise DataError(f"{path}:{number}: not an accuracy log entry: {line[:80]!r}") from None
+                return  # a killed run's last line may be half written; a whole one ends in a newline
+            raise DataError(
+                f"{path}:{number}: not an accuracy log entry (damaged, or truncated for submission): "
+                f"{line[:80]!r}"
+            ) from None
+
+
+def _answer(entry: Any) -> Answer:
+    """One parsed line, if its numbers are whole."""
+    if type(entry["seq_id"]) is not int or type(entry["qsl_idx"]) is not int:
+        raise TypeError
+    return Answer(entry["seq_id"], entry["qsl_idx"], bytes.fromhex(entry["data"]))
 
 
 def _of_equal_width(

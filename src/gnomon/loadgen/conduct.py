@@ -15,7 +15,8 @@ from gnomon.core.units import format_duration_ns
 from gnomon.core.version import __version__
 from gnomon.loadgen.accuracy_log import AccuracyLog
 from gnomon.loadgen.judge import ACCURACY, ACCURACY_LOG, accuracy_result
-from gnomon.loadgen.logs import LogContext, write_logs
+from gnomon.loadgen.log_facts import LogContext
+from gnomon.loadgen.logs import write_logs
 from gnomon.loadgen.measure import Hopeless, Measured, Observer, Snapshot, measure
 from gnomon.loadgen.options import LoadOptions
 from gnomon.loadgen.outcome import Outcome, compute_outcome

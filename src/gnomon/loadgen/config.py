@@ -8,6 +8,7 @@ be skipped is an error with its number. Source: `TestSettings::FromConfig`, load
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from gnomon.core.errors import ConfigError, nearest_name
 from gnomon.loadgen.settings import NS_PER_MS, Scenario, Seeds
 
 Role = Literal["mlperf", "user"]
+# Numbers as C reads them; Python would also take 1_000 and 0b11.
+_C_WHOLE = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)")
+_C_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan|inf")
 SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")
 
 
@@ -48,6 +52,7 @@ KEYS: dict[str, Key] = {
     "max_duration": Key("max_duration_ns", NS_PER_MS),
     "min_query_count": Key("min_query_count"),
     "max_query_count": Key("max_query_count"),
+    "target_duration": Key(why_unused="the reference does not read it either"),
     "target_qps": Key("target_qps", whole=False),
     "target_latency": Key("target_latency_ns", NS_PER_MS, whole=False),
     "target_latency_percentile": Key("target_latency_percentile", 0.01, whole=False),
@@ -143,14 +148,14 @@ def read_config(path: Path, role: Role) -> ConfigFile:
             the mend.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror} (--config)") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file (--config)") from None
     lines = [
         _read_line(raw, f"{path}:{number}", number, role)
-        for number, raw in enumerate(text.splitlines(), start=1)
+        for number, raw in enumerate(text.split("\n"), start=1)
         if raw.strip() and not raw.lstrip().startswith("#")
     ]
     return ConfigFile(path, role, tuple(lines))
@@ -179,7 +184,9 @@ def settings_overrides(files: Sequence[ConfigFile], model: str, scenario: Scenar
             elif known.setting == "seeds":
                 seeds[key.removesuffix("_rng_seed")] = int(line.value)
             elif key == "performance_sample_count_override" and line.value == 0:
-                values.pop(known.setting, None)  # 0: the whole data set
+                values.pop(known.setting, None)  # 0: what the benchmark declares
+            elif key == "target_latency" and not isinstance(line.value, int):
+                raise ConfigError(f"{place} must be a whole number, got {line.value:g}")
             else:
                 values[known.setting] = _converted(known, line)
     if seeds:
@@ -195,6 +202,10 @@ def settings_overrides(files: Sequence[ConfigFile], model: str, scenario: Scenar
 def _read_line(raw: str, place: str, number: int, role: Role) -> Line:
     words = raw.split()
     name = words[0]
+    if "=" not in raw:
+        raise ConfigError(
+            f"{place}: {raw.strip()!r} sets nothing: write `model.scenario.key = value`"
+        )
     if "=" in name or len(words) < 2 or words[1] != "=":
         spaced = " = ".join(part.strip() for part in raw.split("#")[0].split("=", 1))
         raise ConfigError(f"{place}: write `{spaced}`, with spaces around the =")
@@ -238,7 +249,7 @@ def _read_line(raw: str, place: str, number: int, role: Role) -> Line:
 
 def _value(text: str, key: Key, place: str) -> float:
     try:
-        whole: int | None = int(text, 0)
+        whole: int | None = int(text, 0) if _C_WHOLE.fullmatch(text) else None
     except ValueError:
         whole = None
     if key.flag and whole not in (0, 1):
@@ -249,11 +260,15 @@ def _value(text: str, key: Key, place: str) -> float:
         raise ConfigError(f"{place} must be a whole number, got {text}")
     else:
         try:
+            if not _C_REAL.fullmatch(text):
+                raise ValueError
             value = float(text)
         except ValueError:
             raise ConfigError(f"{place} must be a number, got {text}") from None
     if value < 0 or value != value:
         raise ConfigError(f"{place} must not be negative, got {text}")
+    if value >= 2**64:
+        raise ConfigError(f"{place} must be below 2^64, got {text}")
     return value
 
 

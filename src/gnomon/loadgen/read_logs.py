@@ -22,6 +22,7 @@ HEADLINES = {
     "Offline": "result_samples_per_second",
 }
 _SUMMARY_FIGURE = re.compile(r"^(?P<name>[A-Za-z0-9.][^:=]*?)\s*:\s*(?P<value>[0-9.e+-]+)$")
+_ERRORS_COUNTED = re.compile(r"errors? encountered", re.IGNORECASE)
 _COUNTED = re.compile(r"^(?P<count>\d+) (?P<kind>ERROR|warning)s? encountered", re.IGNORECASE)
 
 
@@ -48,6 +49,12 @@ class FieldLog:
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     writer: str = field(default="unknown")
+
+    def __str__(self) -> str:
+        """What the logs claim, in a line."""
+        words = f"{self.scenario}, {self.mode}, written by {self.writer}"
+        key = HEADLINES.get(self.scenario, "")
+        return f"{words}: {key} {self.metrics[key]}" if key in self.metrics else words
 
 
 def read_log_folder(path: Path) -> FieldLog:
@@ -86,6 +93,8 @@ def _from_detail(path: Path, log: Log, summary: Path) -> FieldLog:
         if line.key.startswith("effective_")
     }
     mode = str(log.last("effective_test_mode"))
+    if "result_validity" in metrics and "result_99.90_percentile_latency_ns" not in metrics:
+        raise DataError(f"{path / DETAIL_FILE} ends before its last figure: it was cut short")
     validity = log.last("result_validity")
     if validity is None and mode != "AccuracyOnly":
         validity = "INVALID"  # a performance test that never came to its result
@@ -121,12 +130,16 @@ def _from_summary(path: Path, summary: Path) -> FieldLog:
         elif match := _SUMMARY_FIGURE.match(line.strip()):
             target = parameters if part.startswith("Test") else figures
             target[match["name"].strip()] = _number(match["value"])
+        elif colon and part.startswith("Test") and value.strip() in ("true", "false"):
+            parameters[name.strip()] = value.strip() == "true"
         elif colon:
             fields[name.strip()] = value.strip()
     if "Scenario" not in fields:
         raise DataError(
             f"{summary} names no scenario: it is empty (an accuracy test's is), cut short, or no summary"
         )
+    if not _ERRORS_COUNTED.search("\n".join(lines[-3:])):
+        raise DataError(f"{summary} ends before it counts its errors: it was cut short")
     return FieldLog(
         path,
         fields["Scenario"].replace(" ", ""),

@@ -113,7 +113,7 @@ def _order(settings: Settings, loaded: IndexArray, size: int) -> IssueOrder:
         return _offline(settings, loaded)
     scenario, width = settings.scenario, settings.samples_per_query
     performance = settings.mode is Mode.PERFORMANCE
-    least = _least_queries(settings, loaded)
+    least = least_queries(settings, len(loaded))
     schedule = _Arrivals(settings)
 
     sample = Engine(settings.seeds.sample_index)
@@ -159,6 +159,12 @@ def _order(settings: Settings, loaded: IndexArray, size: int) -> IssueOrder:
     return IssueOrder(loaded, width, count, draw_rows, schedule.between)
 
 
+def expected_samples(settings: Settings) -> int:
+    """Offline: the samples that an expected rate would need to fill the minimum duration."""
+    seconds = settings.min_duration_ns / NS_PER_S
+    return int(OFFLINE_SLACK * seconds * (settings.target_qps or 0.0))
+
+
 def _offline(settings: Settings, loaded: IndexArray) -> IssueOrder:
     """One query: the loaded set repeated; with concatenated permutations, each repeat shuffled."""
     performance = settings.mode is Mode.PERFORMANCE
@@ -169,8 +175,7 @@ def _offline(settings: Settings, loaded: IndexArray) -> IssueOrder:
     elif settings.target_qps is None:
         count = None
     else:
-        expected = int(OFFLINE_SLACK * (settings.min_duration_ns / NS_PER_S) * settings.target_qps)
-        count = max(settings.min_query_count, expected)
+        count = max(settings.min_query_count, expected_samples(settings))
     if settings.sample_concatenate_permutation and count is not None:
         count = _whole_sets(count, size)
 
@@ -241,10 +246,10 @@ class _Arrivals:
         self._times_ns = times_ns
 
 
-def _least_queries(settings: Settings, loaded: IndexArray) -> int:
+def least_queries(settings: Settings, loaded_count: int) -> int:
     """The reference's minimum query count, which fixes how much is drawn before the first index."""
     if settings.mode is Mode.ACCURACY or settings.performance_issue_unique:
-        return len(loaded) // settings.samples_per_query
+        return loaded_count // settings.samples_per_query
     least = settings.min_query_count
     if settings.sample_concatenate_permutation and settings.scenario is Scenario.SINGLE_STREAM:
         seconds = settings.min_duration_ns / NS_PER_S

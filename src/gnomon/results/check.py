@@ -27,12 +27,14 @@ class Report:
         verdict: Recomputed, never copied; for a foreign log folder, what its logs amount to.
         disagreements: Where the record says something else than the raw samples.
         results: By measurement: recomputed results.
+        claim: Of a foreign log folder: what its logs say, in a line.
     """
 
     path: Path
     verdict: Verdict
     disagreements: tuple[str, ...]
     results: dict[str, dict[str, Any] | None]
+    claim: str = ""
 
     @property
     def fine(self) -> bool:
@@ -132,4 +134,4 @@ def _check_logs(path: Path) -> Report:
             "settings": dict(log.settings),
         }
     }
-    return Report(path, Verdict("claimed", tuple(checks), remark=remark), (), results)
+    return Report(path, Verdict("claimed", tuple(checks), remark=remark), (), results, str(log))
