@@ -70,9 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
         code = _mistake(str(error))
     except (typer.Abort, KeyboardInterrupt):  # versions of Typer differ in what they make of Ctrl-C
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 0
+    except OSError as error:  # where files are ours, the error says which and what to do
+        code = _mistake(f"cannot read or write: {error.strerror or error}")
     if code == EXIT_INTERRUPTED:
         typer.echo(
             "gnomon: interrupted: a run in progress is aborted, its samples are kept; gnomon resume "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +31,8 @@ def schedule(
     queries: Annotated[
         int | None,
         typer.Option(
-            help="Queries to print; Offline: samples of its one query. Accuracy mode prints all."
+            help="Queries to print; Offline: samples of its one query. Accuracy mode prints all.",
+            min=1,
         ),
     ] = None,
     target_qps: Annotated[
@@ -37,14 +40,14 @@ def schedule(
         typer.Option(help="Server: the arrival rate. Stream scenarios: constant gaps."),
     ] = None,
     samples_per_query: Annotated[
-        int | None, typer.Option(help="MultiStream only; default 8 there.")
-    ] = None,
+        int, typer.Option(help="MultiStream: samples in a query; elsewhere it is one.", min=1)
+    ] = DEFAULT_SAMPLES_PER_QUERY,
     seeds: Annotated[
         str | None, typer.Option(help="QSL,SAMPLE_INDEX,SCHEDULE; default: the latest round's.")
     ] = None,
     mode: Annotated[str, typer.Option(help="performance or accuracy.")] = "performance",
     min_duration: Annotated[
-        float, typer.Option(help="Server: at least so many seconds of arrivals.")
+        float, typer.Option(help="Server: at least so many seconds of arrivals.", min=0, max=1e9)
     ] = 0.0,
     concatenate_permutation: Annotated[bool, typer.Option("--concatenate-permutation")] = False,
     issue_unique: Annotated[bool, typer.Option("--issue-unique")] = False,
@@ -57,7 +60,7 @@ def schedule(
     One line a sample: its query, when that is due in ns from the start (in accuracy mode: of its loaded
     set), and the sample's index. Equal to the reference load generator's, bit for bit.
     """
-    from gnomon.loadgen.options import LoadOptions, scenario_named
+    from gnomon.loadgen.options import MOST_S, LoadOptions, scenario_named
     from gnomon.loadgen.settings import (
         LATEST_ROUND,
         NS_PER_S,
@@ -74,14 +77,17 @@ def schedule(
     chosen = scenario_named(scenario)
     if queries is None and mode == Mode.PERFORMANCE and not issue_unique:
         raise SettingsError("performance mode needs --queries: how many to print")
-    multi = chosen is Scenario.MULTI_STREAM
+    if chosen is Scenario.SERVER and target_qps is None:
+        raise SettingsError("the server scenario needs --target-qps: its arrival rate")
+    if not min_duration <= MOST_S:  # not a number
+        raise SettingsError(f"--min-duration must be a number of seconds, got {min_duration:g}")
     settings = Settings(
         scenario=chosen,
         mode=Mode(mode),
         total_sample_count=total,
-        performance_sample_count=min(performance_count or total, total),
+        performance_sample_count=total if performance_count is None else performance_count,
         target_qps=target_qps,
-        samples_per_query=samples_per_query or (DEFAULT_SAMPLES_PER_QUERY if multi else 1),
+        samples_per_query=samples_per_query if chosen is Scenario.MULTI_STREAM else 1,
         min_duration_ns=round(min_duration * NS_PER_S),
         min_query_count=1 if queries is None else queries,
         seeds=LoadOptions(seeds=seeds).seeds or ROUND_SEEDS[LATEST_ROUND],  # type: ignore[arg-type]
@@ -90,21 +96,32 @@ def schedule(
         performance_issue_same=issue_same,
         performance_issue_same_index=issue_same_index,
     )
-    if format == "csv":
-        sys.stdout.write("query,arrival_ns,sample_index\n")
-        for rows in _rows(settings):
-            sys.stdout.write("".join(f"{q},{a},{s}\n" for q, a, s in rows.tolist()))
-        sys.stdout.flush()
-    else:
+    try:
+        _write(settings, format)
+    except BrokenPipeError:  # a reader that has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(settings: Settings, form: str) -> None:
+    """The rows on standard output, a block at a time."""
+    out = sys.stdout
+    out.write("query,arrival_ns,sample_index\n" if form == "csv" else "[")
+    lead = ""
+    for rows in _rows(settings):
+        if form == "csv":
+            out.write("".join(f"{q},{a},{s}\n" for q, a, s in rows.tolist()))
+            continue
         listed = [
-            {"query": q, "arrival_ns": a, "sample_index": s}
-            for rows in _rows(settings)
+            json_module.dumps({"query": q, "arrival_ns": a, "sample_index": s})
             for q, a, s in rows.tolist()
         ]
-        typer.echo(json_module.dumps(listed))
+        out.write(lead + ", ".join(listed))
+        lead = ", "
+    out.write("" if form == "csv" else "]\n")
+    out.flush()
 
 
-def _rows(settings: Settings) -> list[NDArray[np.int64]]:
+def _rows(settings: Settings) -> Iterator[NDArray[np.int64]]:
     """Blocks of rows (query, arrival in ns, sample index), shape (n, 3)."""
     import numpy as np
 
@@ -112,7 +129,6 @@ def _rows(settings: Settings) -> list[NDArray[np.int64]]:
     from gnomon.loadgen.settings import Mode, Scenario
 
     one_query = settings.scenario is Scenario.OFFLINE
-    blocks = []
     number = 0
     for order in plan(settings):
         width = order.samples_per_query
@@ -124,17 +140,14 @@ def _rows(settings: Settings) -> list[NDArray[np.int64]]:
             queries = (
                 np.full(stop - start, number) if one_query else np.arange(start, stop) + number
             )
-            blocks.append(
-                np.stack(
-                    [
-                        np.repeat(queries, width),
-                        np.repeat(order.arrivals_ns(start, stop), width),
-                        order.samples(start, stop).reshape(-1),
-                    ],
-                    axis=1,
-                )
+            yield np.stack(
+                [
+                    np.repeat(queries, width),
+                    np.repeat(order.arrivals_ns(start, stop), width),
+                    order.samples(start, stop).reshape(-1),
+                ],
+                axis=1,
             )
         number += 1 if one_query else count
         if settings.mode is Mode.PERFORMANCE:
             break
-    return blocks

@@ -95,6 +95,8 @@ class LoadOptions(BaseModel):
             value = value.split(",")
         if isinstance(value, (list, tuple)):
             try:
+                if not all(str(part).strip().isdecimal() for part in value):
+                    raise ValueError  # int() would also take 1_000 and cut 1.5
                 qsl, sample_index, schedule = (int(part) for part in value)
                 return Seeds(qsl=qsl, sample_index=sample_index, schedule=schedule)
             except (ValueError, ValidationError):

@@ -16,6 +16,10 @@ from gnomon.core.spec import Declared
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+LEAST_QPS, MOST_QPS = 1e-6, 1e9
+"""Beyond these, times no longer fit 64-bit nanoseconds, or gaps are none."""
+MOST_SAMPLES = 2**31 - 1
+"""Sample indices are kept in 32 bits."""
 
 
 class Scenario(StrEnum):
@@ -136,8 +140,16 @@ class Settings(BaseModel):
                 f"target_latency_percentile must lie between 0 and 1, got "
                 f"{self.target_latency_percentile}"
             )
-        if self.target_qps is not None and not 0 < self.target_qps < float("inf"):
+        if self.total_sample_count > MOST_SAMPLES:
+            raise SettingsError(
+                f"total_sample_count must be at most {MOST_SAMPLES}, got {self.total_sample_count}"
+            )
+        if self.target_qps is not None and not self.target_qps > 0:
             raise SettingsError(f"target_qps must be positive, got {self.target_qps:g}")
+        if self.target_qps is not None and not LEAST_QPS <= self.target_qps <= MOST_QPS:
+            raise SettingsError(
+                f"target_qps must lie between {LEAST_QPS:g} and {MOST_QPS:g}, got {self.target_qps:g}"
+            )
         if self.scenario is Scenario.SERVER and self.target_qps is None:
             raise SettingsError(
                 "the server scenario needs a target_qps, or --find-peak to find one"
@@ -157,15 +169,15 @@ class Settings(BaseModel):
                 f"samples_per_query {self.samples_per_query} only means something in multi-stream, "
                 f"not in {self.scenario}"
             )
-        if self.samples_per_query - 1 > self.performance_sample_count:
-            raise SettingsError(
-                f"samples_per_query ({self.samples_per_query}) is more than one loaded set can be "
-                f"padded to ({self.performance_sample_count} samples): lower it"
-            )
         if self.performance_issue_unique and self.performance_issue_same:
             raise SettingsError(
                 "performance_issue_unique and performance_issue_same contradict each other: "
                 "choose one"
+            )
+        if self.performance_issue_same and self.mode is Mode.ACCURACY:
+            raise SettingsError(
+                "performance_issue_same means nothing in accuracy mode, which asks for every sample "
+                "once: leave it out"
             )
         if self.performance_issue_same and (
             self.performance_issue_same_index >= self.performance_sample_count
