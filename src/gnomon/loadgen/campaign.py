@@ -37,6 +37,8 @@ from gnomon.loadgen.server_outlook import hopeless_server
 from gnomon.loadgen.settings import NS_PER_S, Scenario, Settings
 
 TRIAL_DURATION_NS = NS_PER_S // 2
+CURED_BY_A_LOWER_RATE = {"hopeless", "overloaded"}
+"""Faults of a probe after which the search goes on; any other would only come again."""
 PROBE_SHARE = 10
 """A probe of find-peak is this much shorter than the test that confirms, within the rules."""
 
@@ -187,6 +189,9 @@ def _seek_peak(
             fatal.append(reason)
             checks = made
             raise SystemFault(reason)
+        for fault in faults:
+            if fault.kind not in CURED_BY_A_LOWER_RATE:
+                raise SystemFault(fault.message)
         if confirm:
             checks = made
         probes.append(

@@ -12,13 +12,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from gnomon.core.task import Outputs
 from gnomon.loadgen.session import Session, now_ns
 from gnomon.loadgen.settings import Mode, Scenario
-from gnomon.loadgen.system import AsynchronousSystem, Query, SynchronousSystem, System
+from gnomon.loadgen.system import (
+    AsynchronousSystem,
+    Query,
+    SynchronousSystem,
+    System,
+    of_the_system,
+)
 
 NEVER_NS = 1 << 62
 SPIN_ALONE_NS = 200_000
@@ -31,10 +38,11 @@ SHARED_SWITCH_INTERVAL_S = 20e-6
 FIRST_CHUNK = 1
 MOST_CHUNK = 4096
 CHUNK_NS = 25_000_000
+MOST_CHUNK_NS = 4 * CHUNK_NS
 """Stream scenarios keep the times of a chunk of queries in lists, and a chunk about this long."""
 
-SYSTEM_ERRORS = (Exception, SystemExit)
-"""What a system may raise and have put on record: `sys.exit` in it must not end the run silently."""
+PENDING: Any = object()
+"""Stands for outputs while the call that will give them is out."""
 
 
 def drive(session: Session, system: System, workers: int) -> None:
@@ -98,6 +106,7 @@ def _closed_loop(session: Session, system: SynchronousSystem) -> None:
         error: BaseException | None = None
         try:
             for samples in order.samples(query, query + count):
+                outputs = PENDING
                 begin = now_ns()
                 began(begin)
                 outputs = predict(samples)
@@ -107,16 +116,16 @@ def _closed_loop(session: Session, system: SynchronousSystem) -> None:
                 ended(end)
                 if begin >= alarm_ns:
                     break
-        except SYSTEM_ERRORS as caught:
-            error = caught
+        except BaseException as caught:
+            error = of_the_system(caught)
         done = len(ends)
         session.flush_chunk()
-        session.last_outputs = outputs
         if done < len(begins):
             _explain(session, error, outputs, (query + done) * width)
             return
         if error is not None:
             raise error
+        session.last_outputs = outputs
         query += done
         if begins and query >= session.settings.min_query_count and begins[-1] >= minimum_ns:
             return
@@ -142,7 +151,8 @@ def _next_chunk(session: Session, query: int, chunk: int) -> tuple[int, int]:
         chunk = min(chunk, settings.max_query_count - query)
     if limit is not None:
         chunk = min(chunk, limit - query)
-    return chunk, alarm_ns
+    # A system that slows down must not sit in a chunk that was sized for a quick one.
+    return chunk, min(alarm_ns, now_ns() + MOST_CHUNK_NS)
 
 
 def _adapted(chunk: int, begins: list[int], ends: list[int]) -> int:
@@ -157,11 +167,10 @@ def _adapted(chunk: int, begins: list[int], ends: list[int]) -> int:
 
 def _explain(session: Session, error: BaseException | None, outputs: Outputs, row: int) -> None:
     """Put on record why the query at `row` was issued but not answered."""
-    # An error with a deeper frame came out of the system; one without, from counting its outputs.
-    if error is not None and error.__traceback__ is not None and error.__traceback__.tb_next:
+    if outputs is PENDING and error is not None:
         session.raised(error, row)
-    else:
-        session.count_matches(outputs, session.order.samples_per_query, row)
+    elif session.count_matches(outputs, session.order.samples_per_query, row):
+        session.raised(error or TypeError("its outputs change their number"), row)
 
 
 def _past_maximum(session: Session, at_ns: int) -> bool:
@@ -170,6 +179,7 @@ def _past_maximum(session: Session, at_ns: int) -> bool:
         session.fault(
             "max_duration",
             f"the test ended early after max_duration ({maximum_ns / 1e9:g} s): raise it or leave it out",
+            once=True,
         )
         return True
     return False
@@ -180,6 +190,7 @@ def _past_count(session: Session) -> None:
         "max_query_count",
         f"the test ended early after max_query_count ({session.settings.max_query_count} queries): "
         f"raise it or leave it out",
+        once=True,
     )
 
 
@@ -201,8 +212,8 @@ def _closed_loop_asynchronous(session: Session, system: AsynchronousSystem) -> N
         journal.issued_ns[ids] = max(1, begin_ns - session.start_ns)
         try:
             system.issue(Query(ids, samples, session.complete))
-        except SYSTEM_ERRORS as error:
-            session.raised(error, query * width)
+        except BaseException as error:
+            session.raised(of_the_system(error), query * width)
             return
         session.idle.wait()
         query += 1
@@ -336,8 +347,8 @@ def _pull_and_predict(session: Session, system: SynchronousSystem, pull: Pull) -
             samples = order.samples(start // width, stop // width).reshape(-1)
             try:
                 outputs = predict(samples)
-            except SYSTEM_ERRORS as error:
-                session.raised(error, start)
+            except BaseException as error:
+                session.raised(of_the_system(error), start)
                 return
             session.answer(start, stop, outputs)
             if session.stopping:
@@ -369,8 +380,8 @@ def _pull_and_issue(session: Session, system: AsynchronousSystem, pull: Pull) ->
             ids = np.arange(offset + start, offset + stop)
             try:
                 system.issue(Query(ids, samples, session.complete))
-            except SYSTEM_ERRORS as error:
-                session.raised(error, start)
+            except BaseException as error:
+                session.raised(of_the_system(error), start)
                 return
 
 

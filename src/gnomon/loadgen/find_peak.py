@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from gnomon.core.errors import SystemFault
 
 WIDEN = 2.0
+PATIENCE = 4
+"""After so many failures in a row, steps downwards get longer."""
 PRECISION = 0.02
 """Stop when the bracket is this narrow, as a share of its lower end."""
 MOST_PROBES = 30
@@ -71,16 +73,19 @@ def find_peak(
                 break
             low = high
     else:
+        step = WIDEN
         while True:
-            low = high / WIDEN
-            if low < LEAST_QPS or len(probes) >= MOST_PROBES:
+            low = max(high / step, LEAST_QPS)
+            if high <= LEAST_QPS or len(probes) >= MOST_PROBES:
                 raise SystemFault(
-                    f"no valid Server rate found down to {high:g} queries/s: the latency bound cannot "
+                    f"no valid Server rate found down to {high:.3g} queries/s: the latency bound cannot "
                     f"be met; raise --target-latency or use a faster system"
                 )
             if valid_at(low):
                 break
             high = low
+            if len(probes) % PATIENCE == 0:
+                step *= WIDEN  # a start that is far too high
     while high / low > 1 + precision and len(probes) < MOST_PROBES:
         middle = (low * high) ** 0.5
         if valid_at(middle):

@@ -92,6 +92,8 @@ def read_journal(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]] | 
         completed_ns = np.fromfile(path / COMPLETED_FILE, dtype=np.int64)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror}") from None
     rows = min(len(issued_ns), len(completed_ns))
     used = np.flatnonzero(issued_ns[:rows])
     rows = int(used[-1]) + 1 if len(used) else 0

@@ -25,7 +25,7 @@ from gnomon.loadgen.samples import SAMPLES_FILE, Samples, read_samples, write_sa
 from gnomon.loadgen.schedule import IssueOrder, plan
 from gnomon.loadgen.session import Fault, OutputSink, Session
 from gnomon.loadgen.settings import NS_PER_S, Mode, Scenario, Settings
-from gnomon.loadgen.system import AsynchronousSystem, System
+from gnomon.loadgen.system import AsynchronousSystem, System, of_the_system
 
 TICK_S = 0.25
 STALL_TIMEOUT_S = 60.0
@@ -130,6 +130,9 @@ def measure(
             session.start(start_ns)
             start_ns = session.start_ns
             _watch(session, system, workers, observer, stall_timeout_s, hopeless)
+            session.close()
+            if any(fault.kind == "hopeless" for fault in session.faults):
+                _drain(session, stall_timeout_s)  # the next probe must find the system idle
             first_row += session.issued
             if session.stopping:
                 break
@@ -140,6 +143,7 @@ def measure(
         _stop(sessions)
         for session in sessions:
             session.flush_chunk()
+            session.close()
         used = sum(session.issued for session in sessions)
         journal_view = (journal.issued_ns[:used], journal.completed_ns[:used])
         samples = samples_of(orders, settings, *journal_view)
@@ -163,6 +167,17 @@ def _stop(sessions: list[Session]) -> None:
         session.stopping = True
         session.idle.set()
     time.sleep(TICK_S)  # a worker between two queries sees it and leaves
+
+
+def _drain(session: Session, timeout_s: float) -> None:
+    """Wait until a system that completes later has answered what it was given, or gives no sign."""
+    seen, seen_at_s = -1, time.monotonic()
+    while session.completed + session.completed_late < session.issued:
+        if session.completed_late != seen:
+            seen, seen_at_s = session.completed_late, time.monotonic()
+        elif time.monotonic() - seen_at_s > timeout_s:
+            return
+        time.sleep(TICK_S / 10)
 
 
 def recorded_samples(folder: Path, settings: Settings) -> Samples:
@@ -225,10 +240,11 @@ def samples_of(
 
 def _load(system: System, task: Task, order: IssueOrder) -> None:
     try:
-        system.load(task, order.loaded)
+        system.load(task, order.loaded.copy())  # its own: sorting it is an innocent thing to do
     except GnomonError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        of_the_system(error)
         raise SystemFault(f"system {system.name!r} could not load: {described(error)}") from error
 
 
@@ -281,7 +297,7 @@ def _watch(
             else:
                 finished.wait(TICK_S)
             clock.look(session)
-            session.check_finite()
+            session.look_at_outputs()
             now_s = time.monotonic()
             if session.completed != seen:
                 seen, seen_at_s = session.completed, now_s
@@ -296,7 +312,7 @@ def _watch(
             if observer is not None:
                 observer(_snapshot(session))
     clock.end(session)
-    session.check_finite()
+    session.look_at_outputs()
     if failures:
         raise failures[0]
 
@@ -352,13 +368,12 @@ class _ClockWatch:
 
     @staticmethod
     def _report(session: Session, apart_ns: int) -> None:
-        if any(fault.kind == "clock_jumped" for fault in session.faults):
-            return
         session.fault(
             "clock_jumped",
             f"the wall clock jumped by {apart_ns / 1e9:+.3f} s during the test (latencies use the "
             f"monotonic clock and stand): stop whatever sets the clock or suspends the machine, then "
             f"run again",
+            once=True,
         )
 
 

@@ -76,7 +76,7 @@ class LoadOptions(BaseModel):
         names = value.split(",") if isinstance(value, str) else value
         if not isinstance(names, (list, tuple)):
             raise ValueError("must be a name or several")
-        return tuple(scenario_named(name) for name in names)
+        return tuple(dict.fromkeys(scenario_named(name) for name in names))
 
     @field_validator("config", mode="before")
     @classmethod
@@ -147,6 +147,8 @@ def scenarios_of(benchmark: Benchmark, options: LoadOptions) -> tuple[Scenario, 
                 f"{option} means nothing in {', '.join(chosen)}: add --scenario {needed[0]} or leave "
                 f"it out"
             )
+    if options.performance_issue_same_index and not options.performance_issue_same:
+        raise SettingsError("--issue-same-index means nothing without --issue-same: add it")
     if not (options.performance or options.accuracy):
         raise SettingsError("--no-performance and --no-accuracy together leave nothing to measure")
     return chosen
@@ -263,8 +265,10 @@ def _layers(
         "performance_issue_same": options.performance_issue_same or None,
         "performance_issue_same_index": options.performance_issue_same_index or None,
     }
-    if scenario is Scenario.SERVER or Scenario.SERVER not in scenarios_of(benchmark, options):
-        wanted["target_qps"] = options.target_qps  # beside Server, a rate is meant for Server alone
+    # A rate is Server's, and Offline's where there is no Server test.
+    offline_alone = Scenario.SERVER not in scenarios_of(benchmark, options)
+    if scenario is Scenario.SERVER or (scenario is Scenario.OFFLINE and offline_alone):
+        wanted["target_qps"] = options.target_qps
     if scenario is Scenario.SERVER:
         wanted["target_latency_ns"] = _scaled(options.target_latency_ms, NS_PER_MS)
         wanted["server_coalesce_queries"] = options.server_coalesce_queries or None

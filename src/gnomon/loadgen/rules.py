@@ -248,7 +248,9 @@ def coverage_checks(measured: Iterable[str], profile: RuleProfile) -> list[Check
                 has_accuracy and has_performance,
                 ", ".join(sorted(names)) or "nothing",
                 "a performance and an accuracy test",
-                "" if has_accuracy and has_performance else "leave out --no-accuracy",
+                ""
+                if has_accuracy and has_performance
+                else f"leave out {'--no-performance' if has_accuracy else '--no-accuracy'}",
             )
         )
     return checks

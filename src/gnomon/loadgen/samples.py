@@ -104,6 +104,8 @@ def read_samples(path: Path) -> Samples:
     """
     try:
         table = pq.read_table(path, columns=list(COLUMNS))
+        if table.schema.types != SCHEMA.types or any(table[name].null_count for name in COLUMNS):
+            raise pa.ArrowInvalid("its columns are of other types, or have gaps")
     except FileNotFoundError:
         raise RunFolderError(f"{path} is missing: the run cannot be recomputed") from None
     except (pa.ArrowException, OSError, KeyError) as error:

@@ -27,6 +27,7 @@ OutputSink = Callable[[NDArray[np.int64], IndexArray, Outputs], None]
 """Takes (sample ids, sample indices, outputs) of what was answered; accuracy mode keeps them."""
 
 MOST_FAULTS_KEPT = 20
+PLAIN_CONTAINERS = (np.ndarray, list, tuple, dict, str, bytes)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Fault:
 
     Attributes:
         kind: `raised`, `stalled`, `completed_twice`, `unknown_query`, `wrong_output_count`,
-            `not_finite`, `overloaded`, `max_duration`, `max_query_count`, `clock_jumped`.
+            `not_finite`, `not_materialised`, `overloaded`, `max_duration`, `max_query_count`, `clock_jumped`.
         message: What happened and what to do, in one line.
     """
 
@@ -76,6 +77,8 @@ class Session:
         self.failures: list[BaseException] = []
         self.stopping = False
         self.all_issued = False
+        self.closed = False
+        self.completed_late = 0
         self.lock = threading.Lock()
         self.idle = threading.Event()
         self.in_chunk: tuple[int, list[int], list[int]] | None = None
@@ -85,14 +88,21 @@ class Session:
         self.set_start_ns = now_ns()
         self.start_ns = self.set_start_ns if start_ns is None else start_ns
 
-    def fault(self, kind: str, message: str, *, stop: bool = False) -> None:
-        """Put a fault on record; with `stop`, also end the test."""
+    def fault(self, kind: str, message: str, *, stop: bool = False, once: bool = False) -> None:
+        """Put a fault on record; with `stop`, also end the test; with `once`, unless it is there."""
+        if once and any(fault.kind == kind for fault in self.faults):
+            return
         self.fault_count += 1
         if len(self.faults) < MOST_FAULTS_KEPT:
             self.faults.append(Fault(kind, message))
         if stop:
             self.stopping = True
             self.idle.set()
+
+    def close(self) -> None:
+        """From here on nothing is written: the record is what it is."""
+        with self.lock:
+            self.closed = True
 
     def fail(self, error: BaseException) -> None:
         """Something of ours failed, such as a write: the test ends, and its watcher raises this."""
@@ -138,8 +148,10 @@ class Session:
         if not self.count_matches(outputs, stop - start, start):
             return
         offset = self.first_row
-        self.journal.completed_ns[offset + start : offset + stop] = completed_ns
         with self.lock:
+            if self.closed:
+                return
+            self.journal.completed_ns[offset + start : offset + stop] = completed_ns
             self.completed += stop - start
             self.last_completed_ns = max(self.last_completed_ns, completed_ns)
         self.last_outputs = outputs
@@ -153,10 +165,13 @@ class Session:
         completed_ns = now_ns() - self.start_ns
         rows = np.asarray(ids, dtype=np.int64).reshape(-1)
         with self.lock:
-            if self.all_issued and self.completed >= self.issued and self.stopping:
+            if self.closed:
+                self.completed_late += len(rows)
                 return
             low, high = self.first_row, self.first_row + self.issued
             unknown = (rows < low) | (rows >= high)
+            if not self.count_matches(outputs, len(rows), 0):
+                return
             if unknown.any():
                 self.fault(
                     "unknown_query",
@@ -180,8 +195,6 @@ class Session:
                 outputs = _pick(outputs, ~again)
                 rows = rows[~again]
             if not len(rows):
-                return
-            if not self.count_matches(outputs, len(rows), int(rows[0]) - self.first_row):
                 return
             column[rows] = completed_ns
             self.completed += len(rows)
@@ -226,15 +239,24 @@ class Session:
         if count:
             self.last_completed_ns = int(ended[-1])
 
-    def check_finite(self) -> None:
-        """Look at the last outputs: a system that answers NaN is not measured as if it answered."""
+    def look_at_outputs(self) -> None:
+        """Look at the last outputs: NaN is no answer, nor is what has yet to be worked out."""
         outputs = self.last_outputs
-        if outputs is None or any(fault.kind == "not_finite" for fault in self.faults):
+        if outputs is None:
             return
-        if not all_finite(outputs):
+        lazy = foreign_type(outputs)
+        if lazy:
+            self.fault(
+                "not_materialised",
+                f"the system answered with {lazy}, which may be worked out only when it is read, after "
+                f"the clock has stopped: return NumPy arrays, numbers, text, bytes, or lists of them",
+                once=True,
+            )
+        elif not all_finite(outputs):
             self.fault(
                 "not_finite",
                 "the system answered NaN or infinity: check the model and its inputs",
+                once=True,
             )
 
     def _queries(self, start: int, stop: int) -> tuple[int, int]:
@@ -242,18 +264,30 @@ class Session:
         return start // width, stop // width
 
 
-def all_finite(outputs: Outputs) -> bool:
+def foreign_type(outputs: Outputs) -> str:
+    """The type of outputs, or of one among them, that may not be worked out yet; empty if all are."""
+    if isinstance(outputs, np.ndarray):
+        return ""
+    if not isinstance(outputs, PLAIN_CONTAINERS):
+        return type(outputs).__name__
+    for output in outputs:
+        if not isinstance(output, (np.ndarray, np.generic)) and hasattr(output, "__array__"):
+            return type(output).__name__
+    return ""
+
+
+def all_finite(outputs: Any) -> bool:
     """Whether every number in these outputs is finite; what is no number passes."""
-    if isinstance(outputs, np.ndarray) and outputs.dtype != object:
-        return outputs.dtype.kind not in "fc" or bool(np.isfinite(outputs).all())
-    return all(_one_finite(output) for output in outputs)
-
-
-def _one_finite(output: Any) -> bool:
-    if isinstance(output, (bytes, str)):
-        return True
-    array = np.asarray(output)
-    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+    if isinstance(outputs, (list, tuple)):
+        return all(all_finite(output) for output in outputs)
+    if isinstance(outputs, dict):
+        return all(all_finite(output) for output in outputs.values())
+    if isinstance(outputs, np.ndarray) and outputs.dtype == object:
+        return all(all_finite(output) for output in outputs.reshape(-1))
+    if isinstance(outputs, (np.ndarray, np.generic, float, complex)):
+        array = np.asarray(outputs)
+        return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+    return True
 
 
 def _pick(outputs: Outputs, chosen: NDArray[np.bool_]) -> Outputs:

@@ -97,6 +97,16 @@ class AsynchronousSystem(System):
         """Take a query and return at once; call `query.complete(outputs)` when it is answered."""
 
 
+def of_the_system(error: BaseException) -> BaseException:
+    """What a system raised, to be put on record; Ctrl-C is not the system's, and goes on its way.
+
+    `sys.exit` in a system must not end the run silently, and a cancelled event loop is no `Exception`.
+    """
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        raise error
+    return error
+
+
 class InputTable:
     """Inputs held in memory, looked up by sample index.
 
