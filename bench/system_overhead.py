@@ -4,8 +4,8 @@
 
 Bare means a loop that calls the session on inputs that lie ready and reads the clock around each call. The
 same session, inputs and order of samples are used for both, a short while each, in turn, in many rounds.
-Two models: the shipped digits model, whose latency of some 15 µs is the hardest case there is, and a convolutional network
-made here that takes a millisecond or two.
+Two models: the shipped digits model, whose latency of some 15 µs is the hardest case there is, and a
+convolutional network made here that takes a millisecond or two.
 """
 
 from __future__ import annotations

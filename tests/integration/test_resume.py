@@ -121,15 +121,30 @@ def test_a_search_for_the_peak_that_was_stopped_begins_anew(tmp_path):
 
 
 def test_a_test_that_a_fault_ended_is_measured_anew(tmp_path):
-    def broken(images):
-        raise RuntimeError("boom")
+    trouble = [RuntimeError("boom")]
 
-    run = gnomon.run("digits", system=broken, scenario="offline", quick=True, out=tmp_path)
+    def mended_later(images):
+        if trouble:
+            raise trouble[0]
+        return constant(images)
+
+    run = gnomon.run("digits", system=mended_later, scenario="offline", quick=True, out=tmp_path)
     assert run.status == "aborted"
-    mended = gnomon.resume(run, system=constant)
-    assert mended.status == "complete"
-    assert mended.verdict.of("offline").valid
-    assert mended.measurements["offline"]["faults"] == []
+    trouble.clear()
+    again = gnomon.resume(run, system=mended_later)
+    assert again.status == "complete"
+    assert again.verdict.of("offline").valid
+    assert again.measurements["offline"]["faults"] == []
+
+
+def test_another_system_is_not_let_into_the_run(tmp_path):
+    path = interrupted_run(tmp_path)
+    with pytest.raises(UsageError, match="measured the system 'constant', and this is 'onnx'"):
+        gnomon.resume(path, system="onnx")
+    other = gnomon.CallableSystem(lambda images: constant(images), name="constant")
+    with pytest.raises(UsageError, match="this is 'constant' with another callable"):
+        gnomon.resume(path, system=other)
+    assert Run.open(path).status == "aborted"
 
 
 def test_a_system_of_ones_own_has_to_be_given_again(tmp_path):
@@ -182,13 +197,14 @@ def test_what_has_changed_since_is_named_and_the_run_left_as_it_was(tmp_path, ch
     assert json.loads((path / RUN_FILE).read_text()) == record
 
 
-def test_a_configuration_file_that_has_changed_is_noticed(tmp_path):
+def test_a_run_goes_on_with_the_configuration_that_it_began_with(tmp_path):
     config = tmp_path / "user.conf"
     config.write_text("digits.SingleStream.min_query_count = 100\n")
     path = interrupted_run(tmp_path / "runs", config=config)
     config.write_text("digits.SingleStream.min_query_count = 200\n")
-    with pytest.raises(UsageError, match="single-stream was measured with other settings"):
-        gnomon.resume(path, system=constant)
-    run = Run.open(path)
-    assert run.status == "aborted"
-    assert run.result["single-stream"]["query_count"] >= 100
+    run = gnomon.resume(path, system=constant)
+    assert run.measurements["single-stream"]["settings"]["min_query_count"] == 100
+    assert check(path).disagreements == ()
+    kept = path / "config" / "0" / "user.conf"
+    kept.write_text("digits.SingleStream.min_query_count = 300\n")
+    assert not check(path).fine

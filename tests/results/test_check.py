@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gnomon
 from gnomon.core.errors import DataError, GnomonError, RunFolderError
+from gnomon.core.registry import BENCHMARKS
 from gnomon.core.run import Run
+from gnomon.core.spec import QualityTarget
 from gnomon.loadgen.samples import SAMPLES_FILE, Samples, read_samples, write_samples
 from gnomon.results.check import check
 
@@ -186,3 +190,92 @@ def test_a_damaged_log_is_refused_with_its_line(copy: Path):
 def test_a_folder_of_something_else_is_one_clear_line(tmp_path: Path):
     with pytest.raises(RunFolderError, match="not a run folder"):
         check(tmp_path)
+
+
+# --- what a sceptic would try next ------------------------------------------------------------------
+
+
+def _claim_more(record):
+    record["verdict"].update(profile="official", comparable=True, remark="")
+
+
+def _ask_for_less(record):
+    record["measurements"]["offline"]["settings"]["performance_sample_count"] = 1
+
+
+def _lower_the_target(record):
+    record["benchmark"]["quality"]["factor"] = 0.5
+
+
+def _hide_a_test(record):
+    record["measurements"]["server-probe-07"] = record["measurements"].pop("offline")
+
+
+def _drop_checks(record):
+    del record["verdict"]["checks"][1:]
+
+
+@pytest.mark.parametrize(
+    "change", [_claim_more, _ask_for_less, _lower_the_target, _hide_a_test, _drop_checks]
+)
+def test_a_record_that_claims_more_than_its_folder_holds_is_found(copy: Path, change):
+    if change is _hide_a_test:
+        (copy / "offline").rename(copy / "server-probe-07")
+    _change(copy, change)
+    report = check(copy)
+    assert not report.fine
+    assert report.disagreements
+
+
+def test_a_record_without_its_options_is_one_clear_line(copy: Path):
+    _change(copy, lambda record: record.pop("options"))
+    with pytest.raises(RunFolderError, match="does not say with which options it was run"):
+        check(copy)
+
+
+def test_an_answer_given_twenty_times_counts_once(copy: Path):
+    path = copy / "accuracy" / "mlperf_log_accuracy.json"
+    answers = json.loads(path.read_text())
+    right = [{**answers[0], "seq_id": 797 + number} for number in range(20)]
+    lines = [json.dumps(answer) for answer in (*answers, *right)]
+    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    report = check(copy)
+    assert "accuracy: the accuracy log answers other samples than were issued" in (
+        report.disagreements
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("single-stream", "did not wait for the one before"),
+        ("server", "issued before they were due"),
+        ("offline", "from before they were asked for"),
+    ],
+)
+def test_times_that_cannot_have_happened_are_found(copy: Path, name: str, words: str):
+    path = copy / name / SAMPLES_FILE
+    samples = read_samples(path)
+    columns = {
+        "issued_ns": samples.issued_ns.copy(),
+        "completed_ns": samples.completed_ns.copy(),
+        "scheduled_ns": samples.scheduled_ns.copy(),
+    }
+    if name == "single-stream":
+        columns["completed_ns"][:-1] = samples.issued_ns[1:] + 1
+    elif name == "server":
+        columns["issued_ns"] = np.maximum(1, samples.scheduled_ns - 1)
+    else:
+        columns["completed_ns"][5] = 1
+    write_samples(replace(samples, **columns), path)
+    assert any(words in found for found in check(copy).disagreements)
+
+
+def test_a_benchmark_of_ones_own_under_a_registered_name_is_called_so(tmp_path: Path):
+    easier = BENCHMARKS.load("digits").model_copy(
+        update={"quality": QualityTarget(metric="top-1 accuracy", reference=0.1)}
+    )
+    run = gnomon.run(easier, performance=False, out=tmp_path)
+    assert run.verdict.valid
+    assert "not a registered benchmark" in run.verdict.remark
+    assert check(run.path).fine

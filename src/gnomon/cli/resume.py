@@ -21,7 +21,8 @@ def resume(
     """Go on with a run that was interrupted or killed.
 
     Tests that were finished are kept, all others are measured anew; nothing is resumed inside a test.
-    Refused if the machine, the software, the data or a configuration file has changed since.
+    The configuration is the one that the run began with. Refused if the machine, the software, the data or
+    the system has changed since.
     """
     from gnomon.core.execute import resume as go_on
     from gnomon.results.locate import find_run

@@ -115,7 +115,7 @@ def resume(
     record = opened.record
     declared = Benchmark.model_validate(record["benchmark"])
     protocol: Protocol = PROTOCOLS.load(declared.protocol)
-    chosen = parse_options(protocol.options, record["options"])
+    chosen = protocol.recorded_options(opened)
     task: Task = TASKS.load(declared.task)()
     _require_unchanged(opened, task)
     protocol.prepare(declared, task, chosen)
@@ -129,6 +129,7 @@ def resume(
             f"run {opened.id} measured a system of its own code: resume it from Python with "
             f"gnomon.resume(run, system=...)"
         )
+    _require_same_system(opened, measured)
     with closed_at_the_end(measured), RunWriter.reopen(opened) as writer:
         return _measure(protocol, Job(declared, task, measured, chosen, writer, observer))
 
@@ -142,6 +143,22 @@ def _measure(protocol: Protocol, job: Job) -> Run:
     if ending.aborted_because:
         return writer.abort(ending.aborted_because, ending.verdict)
     return writer.complete(ending.verdict)
+
+
+def _require_same_system(run: Run, system: Any) -> None:
+    """Refuse to mix the measurements of two systems, as far as they can be told apart before loading."""
+    recorded = run.record["system"]
+    description = description_of(system)
+    apart = [
+        key
+        for key, value in recorded["description"].items()
+        if key in description and description[key] != value
+    ]
+    if system.name != recorded["name"] or apart:
+        raise UsageError(
+            f"run {run.id} measured the system {recorded['name']!r}, and this is {system.name!r}"
+            f"{' with another ' + ', '.join(apart) if apart else ''}: start a new run"
+        )
 
 
 def _require_unchanged(run: Run, task: Task) -> None:

@@ -76,7 +76,7 @@ def format_line(line: LogLine) -> str:
     """The entry as text, without a line end. Doubles carry six significant digits, as the field's do."""
     entry = {
         "key": line.key,
-        "value": _six_digits(line.value),
+        "value": six_digits(line.value),
         "time_ms": round(line.time_ms, 6),
         "namespace": NAMESPACE,
         "event_type": line.event_type,
@@ -136,7 +136,8 @@ def _parse(raw: str, number: int) -> LogLine | None:
         return None
 
 
-def _six_digits(value: Any) -> Any:
+def six_digits(value: Any) -> Any:
+    """A value as it stands in a log: doubles are cut to six significant digits."""
     if isinstance(value, float):
         rounded = float(f"{value:.6g}")
         return int(rounded) if rounded.is_integer() and abs(rounded) < 1e6 else rounded

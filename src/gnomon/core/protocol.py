@@ -79,6 +79,7 @@ class Protocol:
         prepare: Validates options against benchmark and task before a run folder is made; returns
             notes for the user.
         carry_out: Measures; records each measurement through the job's writer.
+        recorded_options: The options of a run as they are on record.
         recompute: Makes results and verdict again from a run folder.
         read_samples: The raw samples of one measurement of a run.
     """
@@ -89,6 +90,7 @@ class Protocol:
     adapt_system: Callable[[Any], Any]
     prepare: Callable[[Benchmark, Task, Any], tuple[str, ...]]
     carry_out: Callable[[Job], Ending]
+    recorded_options: Callable[[Run], BaseModel]
     recompute: Callable[[Run, Task], Recomputed]
     read_samples: Callable[[Run, str], Any]
 

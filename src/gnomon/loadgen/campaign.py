@@ -6,9 +6,8 @@ or miscounts ends the run there: what was measured is kept, and the run is INVAL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 from gnomon.core.errors import SystemFault, UsageError
 from gnomon.core.protocol import Ending, Job
@@ -19,26 +18,30 @@ from gnomon.loadgen.conduct import accuracy_test, performance_test
 from gnomon.loadgen.find_peak import Probe, find_peak, is_probe, probe_name
 from gnomon.loadgen.judge import (
     ACCURACY,
+    CURED_BY_A_LOWER_RATE,
     FATAL,
     fatal_fault,
     judge_accuracy,
+    judge_performance,
+    judge_search,
     judge_test,
-    verdict_on,
+    verdict_on_run,
 )
 from gnomon.loadgen.options import (
     LoadOptions,
+    Planned,
     accuracy_settings,
-    performance_settings,
-    scenarios_of,
+    as_planned,
+    keep_config,
+    planned_tests,
     unused_lines,
 )
-from gnomon.loadgen.rules import RuleProfile, coverage_checks, performance_checks, profile_named
+from gnomon.loadgen.rules import RuleProfile, coverage_checks, profile_named
 from gnomon.loadgen.server_outlook import hopeless_server
+from gnomon.loadgen.session import Fault
 from gnomon.loadgen.settings import NS_PER_S, Scenario, Settings
 
 TRIAL_DURATION_NS = NS_PER_S // 2
-CURED_BY_A_LOWER_RATE = {"hopeless", "overloaded"}
-"""Faults of a probe after which the search goes on; any other would only come again."""
 PROBE_SHARE = 10
 """A probe of find-peak is this much shorter than the test that confirms, within the rules."""
 
@@ -49,8 +52,7 @@ def prepare(benchmark: Benchmark, task: Task, options: LoadOptions) -> tuple[str
     Returns:
         What the user should know before the run starts.
     """
-    for scenario in scenarios_of(benchmark, options):
-        performance_settings(benchmark, task, options, scenario)
+    planned_tests(benchmark, task, options)
     accuracy_settings(benchmark, task, options)
     return unused_lines(benchmark, options)
 
@@ -64,51 +66,36 @@ def carry_out(job: Job) -> Ending:
     options = job.options
     assert isinstance(options, LoadOptions)
     profile = profile_named(options.rules)
-    tests = _tests(job, options, profile)
+    keep_config(options, job.writer.path)
+    tests = planned_tests(job.benchmark, job.task, options)
     finished = _finished(job, tests)
     _clear(job, finished)
     checks: list[Check] = []
     reason: str | None = None
     for name, test in tests.items():
         if name in finished:
-            checks += _kept(job, name, profile)
+            made, reason = _kept(job, name, profile), None
+        elif name == ACCURACY:
+            made, reason = _run_accuracy(job, test.settings)
+        elif test.seeks_peak:
+            made, reason = _seek_peak(job, profile, test.settings, options.target_qps)
         else:
-            made, reason = test.run()
-            checks += made
+            made, reason = _run_performance(job, profile, test.settings)
+        checks += made
         if reason:
             break
-    measured = [name for name in job.writer.record["measurements"] if not is_probe(name)]
+    measured = {
+        name: Settings.model_validate(stored["settings"])
+        for name, stored in job.writer.record["measurements"].items()
+        if not is_probe(name)
+    }
     checks += coverage_checks(measured, profile)
     official = job.task.source().official
-    return Ending(verdict_on(checks, profile, measured, official_data=official), reason)
+    verdict = verdict_on_run(checks, profile, job.benchmark, measured, official_data=official)
+    return Ending(verdict, reason)
 
 
-@dataclass(frozen=True)
-class _Test:
-    """A test of the run: its settings, whether it seeks its own rate, and how to run it."""
-
-    settings: Settings
-    seeks_peak: bool
-    run: Callable[[], TestChecks]
-
-
-def _tests(job: Job, options: LoadOptions, profile: RuleProfile) -> dict[str, _Test]:
-    """The tests of the run by name, in order."""
-    tests: dict[str, _Test] = {}
-    if options.performance:
-        for scenario in scenarios_of(job.benchmark, options):
-            settings, peak = performance_settings(job.benchmark, job.task, options, scenario)
-            run = partial(_run_performance, job, profile, settings)
-            if peak:
-                run = partial(_seek_peak, job, profile, settings, options.target_qps)
-            tests[scenario.value] = _Test(settings, peak, run)
-    if options.accuracy:
-        settings = accuracy_settings(job.benchmark, job.task, options)
-        tests[ACCURACY] = _Test(settings, False, partial(_run_accuracy, job, settings))
-    return tests
-
-
-def _finished(job: Job, tests: Mapping[str, _Test]) -> set[str]:
+def _finished(job: Job, tests: Mapping[str, Planned]) -> set[str]:
     """The tests that an earlier start of this run brought to their end.
 
     Raises:
@@ -123,13 +110,9 @@ def _finished(job: Job, tests: Mapping[str, _Test]) -> set[str]:
             continue
         if test.seeks_peak and "probes" not in stored:
             continue
-        asked = test.settings.model_dump(mode="json")
-        if test.seeks_peak:
-            asked["target_qps"] = stored["settings"]["target_qps"]
-        if asked != stored["settings"]:
+        if not as_planned(test, stored["settings"]):
             raise UsageError(
-                f"{name} was measured with other settings than it would be now: a configuration file "
-                f"has changed; start a new run"
+                f"{name} was measured with other settings than it would be now; start a new run"
             )
         finished.add(name)
     return finished
@@ -152,7 +135,8 @@ def _kept(job: Job, name: str, profile: RuleProfile) -> list[Check]:
 def _run_performance(job: Job, profile: RuleProfile, settings: Settings) -> TestChecks:
     name = settings.scenario.value
     outcome, faults = performance_test(job, settings, name)
-    return performance_checks(outcome, settings, profile, faults, name), fatal_fault(faults)
+    checks = judge_performance(outcome, settings, job.benchmark, profile, faults, name)
+    return checks, fatal_fault(faults)
 
 
 def _run_accuracy(job: Job, settings: Settings) -> TestChecks:
@@ -165,7 +149,6 @@ def _seek_peak(
 ) -> TestChecks:
     """Find the highest valid Server rate; the confirming test is the measurement `server`."""
     name = Scenario.SERVER.value
-    fatal: list[str] = []
     checks: list[Check] = []
     probes: list[Probe] = []
     short_ns = max(profile.min_duration_ns, settings.min_duration_ns // PROBE_SHARE)
@@ -183,12 +166,7 @@ def _seek_peak(
         label = name if confirm else probe_name(len(probes) + 1)
         hopeless = None if confirm else hopeless_server(tried)
         outcome, faults = performance_test(job, tried, label, hopeless)
-        made = performance_checks(outcome, tried, profile, faults, label)
-        reason = fatal_fault(faults)
-        if reason:
-            fatal.append(reason)
-            checks = made
-            raise SystemFault(reason)
+        made = judge_performance(outcome, tried, job.benchmark, profile, faults, label)
         for fault in faults:
             if fault.kind not in CURED_BY_A_LOWER_RATE:
                 raise SystemFault(fault.message)
@@ -206,18 +184,15 @@ def _seek_peak(
         )
         return probes[-1]
 
+    measurements = job.writer.record["measurements"]
     try:
         find_peak(start_qps or _trial_rate(job, settings), probe)
-    except SystemFault as fault:
-        if not fatal:
-            checks = [
-                Check("peak", False, "no valid rate", "a valid Server rate", str(fault), name)
-            ]
-    stored = job.writer.record["measurements"].get(name)
-    if stored is not None:
-        stored["probes"] = [asdict(probe) for probe in probes]
-        job.writer.record_measurement(name, stored)
-    return checks, fatal[0] if fatal else None
+    except SystemFault:
+        made = [Fault(**fault) for stored in measurements.values() for fault in stored["faults"]]
+        return judge_search(measurements), fatal_fault(made)
+    found = {**measurements[name], "probes": [asdict(probe) for probe in probes]}
+    job.writer.record_measurement(name, found)
+    return checks, None
 
 
 def _trial_rate(job: Job, settings: Settings) -> float:
@@ -232,9 +207,8 @@ def _trial_rate(job: Job, settings: Settings) -> float:
         }
     )
     outcome, faults = performance_test(job, trial, probe_name(0))
-    reason = fatal_fault(faults)
-    if reason or outcome is None:
-        raise SystemFault(reason or "the system answered nothing in a short trial")
+    if faults or outcome is None:
+        raise SystemFault("the trial failed")  # judged from what it left on record
     return max(outcome.samples_per_second / 2, 1.0)
 
 

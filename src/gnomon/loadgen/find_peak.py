@@ -77,10 +77,7 @@ def find_peak(
         while True:
             low = max(high / step, LEAST_QPS)
             if high <= LEAST_QPS or len(probes) >= MOST_PROBES:
-                raise SystemFault(
-                    f"no valid Server rate found down to {high:.3g} queries/s: the latency bound cannot "
-                    f"be met; raise --target-latency or use a faster system"
-                )
+                raise SystemFault(no_valid_rate(high))
             if valid_at(low):
                 break
             high = low
@@ -101,6 +98,14 @@ def find_peak(
             break
         rate *= STEP_DOWN
     return confirmed, tuple(probes)
+
+
+def no_valid_rate(lowest_qps: float) -> str:
+    """What a search that found nothing has to say."""
+    return (
+        f"no valid Server rate found down to {lowest_qps:.3g} queries/s: the latency bound cannot be "
+        f"met; raise --target-latency or use a faster system"
+    )
 
 
 def probe_name(number: int) -> str:

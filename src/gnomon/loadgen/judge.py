@@ -13,19 +13,30 @@ from typing import Any
 import numpy as np
 
 from gnomon.core.errors import DataError, GnomonError
+from gnomon.core.registry import BENCHMARKS
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check, Verdict
 from gnomon.loadgen.accuracy_log import read_accuracy_log
+from gnomon.loadgen.find_peak import is_probe, no_valid_rate
 from gnomon.loadgen.measure import recorded_samples
-from gnomon.loadgen.outcome import compute_outcome
-from gnomon.loadgen.rules import RuleProfile, accuracy_checks, performance_checks
+from gnomon.loadgen.options import declaration_of
+from gnomon.loadgen.outcome import Outcome, compute_outcome
+from gnomon.loadgen.rules import (
+    RuleProfile,
+    accuracy_checks,
+    declaration_checks,
+    easier_than_declared,
+    performance_checks,
+)
 from gnomon.loadgen.samples import Samples
 from gnomon.loadgen.session import Fault
-from gnomon.loadgen.settings import Mode, Settings
+from gnomon.loadgen.settings import Mode, Scenario, Settings
 
 ACCURACY = "accuracy"
 ACCURACY_LOG = "mlperf_log_accuracy.json"
+CURED_BY_A_LOWER_RATE = {"hopeless", "overloaded"}
+"""Faults of a probe after which a search goes on; any other would only come again."""
 FATAL = {"raised", "stalled", "wrong_output_count"}
 """Kinds of fault after which nothing further is worth measuring."""
 
@@ -38,6 +49,7 @@ class JudgedTest:
     samples: Samples
     result: dict[str, Any] | None
     checks: list[Check]
+    outcome: Outcome | None = None
 
 
 def judge_test(
@@ -57,12 +69,48 @@ def judge_test(
     samples = recorded_samples(folder, settings)
     if settings.mode is Mode.PERFORMANCE:
         outcome = compute_outcome(samples, settings)
-        checks = performance_checks(outcome, settings, profile, stored["faults"], name)
-        return JudgedTest(settings, samples, outcome.to_json() if outcome else None, checks)
+        checks = judge_performance(outcome, settings, benchmark, profile, stored["faults"], name)
+        result = outcome.to_json() if outcome else None
+        return JudgedTest(settings, samples, result, checks, outcome)
     path = folder / ACCURACY_LOG
     result = accuracy_result(benchmark, task, path) if path.exists() else None
     checks = judge_accuracy(result, benchmark, settings, stored["faults"])
     return JudgedTest(settings, samples, result, checks)
+
+
+def judge_performance(
+    outcome: Outcome | None,
+    settings: Settings,
+    benchmark: Benchmark,
+    profile: RuleProfile,
+    faults: Sequence[Fault | Mapping[str, str]],
+    name: str,
+) -> list[Check]:
+    """The checks on a performance test with these figures."""
+    return [
+        *performance_checks(outcome, settings, profile, faults, name),
+        *declaration_checks(settings, declaration_of(benchmark), profile, name),
+    ]
+
+
+def judge_search(measurements: Mapping[str, Mapping[str, Any]]) -> list[Check]:
+    """The check on a search for the peak that ended without a valid rate, from its probes on record."""
+    probes = [stored for name, stored in measurements.items() if is_probe(name)]
+    faults = [Fault(**fault) for stored in probes for fault in stored["faults"]]
+    incurable = [fault.message for fault in faults if fault.kind not in CURED_BY_A_LOWER_RATE]
+    rates = [
+        stored["settings"]["target_qps"]
+        for stored in probes
+        if stored["settings"]["scenario"] == Scenario.SERVER.value
+    ]
+    if incurable:
+        why = incurable[0]
+    elif rates:
+        why = no_valid_rate(min(rates))
+    else:
+        why = "the system answered nothing in a short trial"
+    name = Scenario.SERVER.value
+    return [Check("peak", False, "no valid rate", "a valid Server rate", why, name)]
 
 
 def judge_accuracy(
@@ -85,6 +133,8 @@ def judge_accuracy(
 def accuracy_result(benchmark: Benchmark, task: Task, path: Any) -> dict[str, Any] | None:
     """Score an accuracy log: the quality, from the file alone. None if it holds no answer."""
     entries = read_accuracy_log(path)
+    if len({entry.id for entry in entries}) < len(entries):
+        raise DataError(f"{path} holds more than one answer for a sample")
     samples = np.asarray([entry.sample_index for entry in entries], dtype=np.int64)
     if not len(samples):
         return None
@@ -108,24 +158,68 @@ def accuracy_result(benchmark: Benchmark, task: Task, path: Any) -> dict[str, An
 
 
 def verdict_on(
-    checks: list[Check], profile: RuleProfile, measured: Iterable[str], *, official_data: bool
+    checks: list[Check],
+    profile: RuleProfile,
+    measured: Iterable[str],
+    *,
+    official_data: bool,
+    registered: bool = True,
+    eased: Iterable[str] = (),
 ) -> Verdict:
     """The verdict on these checks of the tests `measured`.
 
-    Comparable only for official rules on official data, with the quality measured beside the speed.
+    Comparable only for official rules on official data, under a registered benchmark as it is declared,
+    with the quality measured beside the speed. `eased` says where tests asked for less than is declared.
     """
     lacking = [
         words
         for words, lacks in (
             ("quick rules", profile.seeds is None),
             ("not the official data", not official_data),
+            ("not a registered benchmark", not registered),
             ("no accuracy test", ACCURACY not in measured),
         )
         if lacks
     ]
+    if easier := list(dict.fromkeys(eased)):
+        lacking.append(f"easier than declared ({'; '.join(easier)})")
     listed = " and ".join(filter(None, (", ".join(lacking[:-1]), *lacking[-1:])))
     remark = f"not comparable with published results: {listed}" if lacking else ""
     return Verdict(profile.name, tuple(checks), comparable=not lacking, remark=remark)
+
+
+def verdict_on_run(
+    checks: list[Check],
+    profile: RuleProfile,
+    benchmark: Benchmark,
+    settings: Mapping[str, Settings],
+    *,
+    official_data: bool,
+) -> Verdict:
+    """The verdict on a run whose tests, by name, had these settings."""
+    declared = declaration_of(benchmark)
+    eased = [
+        words
+        for name, asked in settings.items()
+        if name != ACCURACY
+        for words in easier_than_declared(asked, declared, profile)
+    ]
+    return verdict_on(
+        checks,
+        profile,
+        settings,
+        official_data=official_data,
+        registered=is_registered(benchmark),
+        eased=eased,
+    )
+
+
+def is_registered(benchmark: Benchmark) -> bool:
+    """Whether this is the benchmark that is registered under its name, word for word."""
+    try:
+        return bool(BENCHMARKS.load(benchmark.name) == benchmark)
+    except GnomonError:
+        return False
 
 
 def fatal_fault(faults: Iterable[Fault]) -> str | None:

@@ -77,7 +77,7 @@ def detail_lines(settings: Settings, outcome: Outcome | None, context: LogContex
     log("power_begin", f"{context.started_at:%m-%d-%Y %H:%M:%S.%f}"[:-3], at_ms=end_ms)
     log("power_end", f"{ended_at:%m-%d-%Y %H:%M:%S.%f}"[:-3], at_ms=end_ms)
     if outcome is not None:
-        for key, value in _results(settings, outcome, context):
+        for key, value in result_entries(settings, outcome, context.errors):
             log(key, value, at_ms=end_ms)
         log("num_errors", len(context.errors), at_ms=end_ms)
     return lines
@@ -166,8 +166,11 @@ def _seeds_and_switches(settings: Settings) -> list[tuple[str, Any]]:
     ]
 
 
-def _results(settings: Settings, outcome: Outcome, context: LogContext) -> list[tuple[str, Any]]:
-    validity = field_validity(outcome, settings, errors=bool(context.errors))
+def result_entries(
+    settings: Settings, outcome: Outcome, errors: tuple[str, ...]
+) -> list[tuple[str, Any]]:
+    """The entries with the test's results, (key, value) in order."""
+    validity = field_validity(outcome, settings, errors=bool(errors))
     lines: list[tuple[str, Any]] = [("result_validity", "VALID" if validity.valid else "INVALID")]
     if settings.scenario is Scenario.SERVER:
         lines.append(("result_perf_constraints_met", validity.perf_constraints))
@@ -177,7 +180,7 @@ def _results(settings: Settings, outcome: Outcome, context: LogContext) -> list[
         ("early_stopping_met", validity.early_stopping),
     ]
     if not validity.valid:
-        reason = "".join(f"{words} " for words in recommendations(settings, validity, context))
+        reason = "".join(f"{words} " for words in recommendations(validity, errors))
         lines.append(("result_invalid_reason", reason))
     lines.append(("early_stopping_result", " ".join(early_stopping_lines(outcome) or [])))
     lines.append(("result_query_count", outcome.query_count))

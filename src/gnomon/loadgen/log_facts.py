@@ -70,7 +70,7 @@ def field_validity(outcome: Outcome, settings: Settings, *, errors: bool = False
     )
 
 
-def recommendations(settings: Settings, validity: FieldValidity, context: LogContext) -> list[str]:
+def recommendations(validity: FieldValidity, errors: tuple[str, ...]) -> list[str]:
     """What an INVALID test is told: what to change, then its errors."""
     words = []
     if not validity.perf_constraints:
@@ -79,7 +79,7 @@ def recommendations(settings: Settings, validity: FieldValidity, context: LogCon
         words.append("The test ended before its minimum duration: let it run to its end.")
     if not validity.min_queries:
         words.append("The test ended before enough queries were answered: see the detail log.")
-    return words + list(context.errors)
+    return words + list(errors)
 
 
 def early_stopping_lines(outcome: Outcome) -> list[str] | None:

@@ -87,7 +87,7 @@ def _result_block(settings: Settings, outcome: Outcome, context: LogContext) -> 
     ]
     if not validity.valid:
         lines.append("Recommendations:")
-        lines += [f" * {words}" for words in recommendations(settings, validity, context)]
+        lines += [f" * {words}" for words in recommendations(validity, context.errors)]
     early = early_stopping_lines(outcome)
     if early is not None:
         lines += ["Early Stopping Result:", *early]

@@ -6,17 +6,34 @@ configuration files in the order given, then options.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gnomon.core.errors import SettingsError, UnknownNameError
+from gnomon.core.errors import (
+    RunFolderError,
+    SettingsError,
+    UnknownNameError,
+    UsageError,
+    described,
+)
+from gnomon.core.files import write_atomically
+from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.loadgen.config import ConfigFile, read_config, settings_overrides
 from gnomon.loadgen.measure import STALL_TIMEOUT_S
-from gnomon.loadgen.rules import PROFILES, least_query_count, profile_named, require_allowed
+from gnomon.loadgen.rules import (
+    PROFILES,
+    easier_than_declared,
+    least_query_count,
+    percentile_of,
+    profile_named,
+    require_allowed,
+)
 from gnomon.loadgen.schedule import OFFLINE_SLACK
 from gnomon.loadgen.settings import (
     LATEST_ROUND,
@@ -30,6 +47,7 @@ from gnomon.loadgen.settings import (
     Settings,
 )
 
+CONFIG_FOLDER = "config"
 MOST_S = 1e9
 """Longer than any test; its nanoseconds still fit 64 bits."""
 FIRST_GUESS_QPS = 1.0
@@ -174,8 +192,68 @@ def performance_settings(
     if scenario is Scenario.OFFLINE:
         _without_rate(layers)
     settings = _settings(layers)
-    require_allowed(settings, profile_named(options.rules))
+    profile = profile_named(options.rules)
+    require_allowed(settings, profile)
+    eased = easier_than_declared(settings, declaration_of(benchmark), profile)
+    if eased and profile.seeds is not None:
+        raise SettingsError(
+            f"{profile.name} rules hold a run to what the benchmark declares: {eased[0]} ({scenario})"
+        )
     return settings, peak
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A test that a run consists of: its settings, and whether it seeks its own Server rate."""
+
+    settings: Settings
+    seeks_peak: bool
+
+
+def planned_tests(benchmark: Benchmark, task: Task, options: LoadOptions) -> dict[str, Planned]:
+    """The tests that these options ask for, by name, in the order in which they are run."""
+    tests: dict[str, Planned] = {}
+    if options.performance:
+        for scenario in scenarios_of(benchmark, options):
+            tests[scenario.value] = Planned(
+                *performance_settings(benchmark, task, options, scenario)
+            )
+    if options.accuracy:
+        tests[Mode.ACCURACY.value] = Planned(accuracy_settings(benchmark, task, options), False)
+    return tests
+
+
+def as_planned(test: Planned, recorded: Mapping[str, Any]) -> bool:
+    """Whether recorded settings are those of the plan; a rate that is searched for is not in it."""
+    asked = test.settings.model_dump(mode="json")
+    if test.seeks_peak:
+        asked["target_qps"] = recorded.get("target_qps")
+    return asked == recorded
+
+
+def recorded_options(run: Run) -> LoadOptions:
+    """The options of a run as they are on record, its configuration files from its own folder.
+
+    Raises:
+        RunFolderError: They are not on record, or damaged.
+    """
+    try:
+        options = LoadOptions.model_validate(run.record["options"])
+    except (KeyError, ValidationError, UsageError) as error:
+        raise RunFolderError(
+            f"{run.path} does not say with which options it was run: {described(error)}"
+        ) from None
+    kept = tuple(sorted((run.path / CONFIG_FOLDER).glob("*/*")))
+    return options.model_copy(update={"config": kept}) if kept else options
+
+
+def keep_config(options: LoadOptions, folder: Path) -> None:
+    """Copy the configuration files into the run folder: a file may change, a record may not."""
+    for number, path in enumerate(options.config):
+        kept = folder / CONFIG_FOLDER / str(number) / path.name
+        if not kept.exists() and path != kept:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(kept, path.read_bytes())
 
 
 def _without_rate(layers: dict[str, Any]) -> None:
@@ -239,10 +317,7 @@ def _layers(
         if options.quick
         else profile.default_duration_ns,
         "min_query_count": least_query_count(scenario, declared, profile),
-        "target_latency_percentile": {
-            Scenario.SINGLE_STREAM: declared.single_stream_percentile,
-            Scenario.MULTI_STREAM: declared.multi_stream_percentile,
-        }.get(scenario, declared.server_percentile),
+        "target_latency_percentile": percentile_of(scenario, declared),
         "seeds": profile.seeds or ROUND_SEEDS[LATEST_ROUND],
         "sample_concatenate_permutation": declared.sample_concatenate_permutation,
     }

@@ -8,7 +8,7 @@ Source: MLPerf Inference rules ("Scenarios", "Early stopping") and the round's m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gnomon.core.errors import SettingsError, UnknownNameError
@@ -105,6 +105,59 @@ def require_allowed(settings: Settings, profile: RuleProfile) -> None:
         )
 
 
+def easier_than_declared(
+    settings: Settings, declared: LoadBenchmark, profile: RuleProfile
+) -> list[str]:
+    """Where a performance test asks for less than its benchmark declares, in words."""
+    scenario, total = settings.scenario, settings.total_sample_count
+    found = []
+
+    def compare(name: str, asked: float, least: float, text: Callable[[float], str] = str) -> None:
+        if asked < least:
+            found.append(f"{name} {text(abs(asked))} instead of {text(abs(least))}")
+
+    loaded = min(declared.performance_sample_count or total, total)
+    compare("performance_sample_count", settings.performance_sample_count, loaded)
+    least = least_query_count(scenario, declared, profile)
+    compare("min_query_count", settings.min_query_count, least)
+    if scenario is Scenario.SERVER:
+        bound_ns = declared.server_target_latency_ns
+        compare("latency bound", -settings.target_latency_ns, -bound_ns, format_duration_ns)
+    if scenario is Scenario.MULTI_STREAM:
+        width = declared.multi_stream_samples_per_query
+        compare("samples_per_query", settings.samples_per_query, width)
+    if scenario is not Scenario.OFFLINE:
+        share = percentile_of(scenario, declared)
+        compare("percentile", settings.target_latency_percentile, share)
+    if settings.performance_issue_same:
+        found.append("performance_issue_same: one sample over and over")
+    if settings.performance_issue_unique:
+        found.append("performance_issue_unique: each sample once")
+    if declared.sample_concatenate_permutation and not settings.sample_concatenate_permutation:
+        found.append("sample_concatenate_permutation left out")
+    return found
+
+
+def percentile_of(scenario: Scenario, declared: LoadBenchmark) -> float:
+    """The share at which the benchmark judges latencies in this scenario."""
+    return {
+        Scenario.SINGLE_STREAM: declared.single_stream_percentile,
+        Scenario.MULTI_STREAM: declared.multi_stream_percentile,
+    }.get(scenario, declared.server_percentile)
+
+
+def declaration_checks(
+    settings: Settings, declared: LoadBenchmark, profile: RuleProfile, measurement: str
+) -> list[Check]:
+    """Official rules hold a performance test to what its benchmark declares; others say it in a remark."""
+    if profile.seeds is None:
+        return []
+    eased = easier_than_declared(settings, declared, profile)
+    found = "; ".join(eased) or "as declared"
+    mend = "leave out the options and configuration lines that ease it" if eased else ""
+    return [Check("as_declared", not eased, found, "what is declared", mend, measurement)]
+
+
 def performance_checks(
     outcome: Outcome | None,
     settings: Settings,
@@ -154,6 +207,22 @@ def performance_checks(
         f"at least {settings.min_query_count}",
         "the test ended early: see its faults, or raise --duration",
     )
+    if profile.seeds is not None:
+        audit = settings.performance_issue_unique or settings.performance_issue_same
+        check(
+            "seeds",
+            settings.seeds == profile.seeds,
+            "others" if settings.seeds != profile.seeds else f"those of {LATEST_ROUND}",
+            f"those of {LATEST_ROUND}",
+            "leave out --seeds",
+        )
+        check(
+            "sampling",
+            not audit,
+            "as in an audit" if audit else "as in the scenario",
+            "no performance_issue_unique or _same",
+            "leave them out: they belong to audits",
+        )
     if settings.scenario is Scenario.SERVER:
         check(
             "latency_bound",

@@ -104,7 +104,28 @@ def _check_run(run: Run) -> Report:
         disagreements.append(
             f"the record says {run.verdict.word}, the raw samples say {verdict.word}"
         )
+    elif run.verdict != verdict:
+        disagreements.append(
+            f"the verdict on record is another: {_difference(run.verdict, verdict)}"
+        )
     return Report(run.path, verdict, tuple(disagreements), again.results)
+
+
+def _difference(said: Verdict, found: Verdict) -> str:
+    """Where two verdicts with the same word differ."""
+    if str(said) != str(found) or said.remark != found.remark:
+        return f"{said} ({said.remark or 'no remark'}), not {found} ({found.remark or 'no remark'})"
+    names = {
+        check.name
+        for checks, others in ((said.checks, found.checks), (found.checks, said.checks))
+        for check in checks
+        if check not in others
+    }
+    return (
+        f"it differs in {', '.join(sorted(names))}"
+        if names
+        else "its checks stand in another order"
+    )
 
 
 def _check_logs(path: Path) -> Report:
