@@ -107,7 +107,7 @@ def test_an_invalid_run_exits_with_1_and_says_why(command, tmp_path: Path):
         (("report", "nowhere"), "no run nowhere"),
         (
             ("loadgen", "schedule", "--scenario", "server", "--total", "9", "--queries", "2"),
-            "target_qps",
+            "--target-qps",
         ),
         (("loadgen", "schedule", "--scenario", "offline", "--total", "9"), "--queries"),
     ],

@@ -104,7 +104,17 @@ def listed(site, tmp_path_factory):
 @pytest.fixture(scope="module")
 def contract(site, tmp_path_factory):
     """What the contract's test says where the plug-in is installed: one line a test."""
-    options = ("-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider", "-q", "--tb=no", "-rA")
+    options = (
+        "-c",
+        ROOT / "pyproject.toml",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--tb=no",
+        "-rA",
+        "-n",
+        "0",
+    )
     chosen = ("-k", "[parity] or [sklearn]")
     folder = tmp_path_factory.mktemp("contract")
     tests = ROOT / "tests/test_contract.py"

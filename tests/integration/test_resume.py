@@ -100,7 +100,7 @@ def test_a_search_for_the_peak_that_was_stopped_begins_anew(tmp_path):
 
         return interrupt
 
-    asked = {"scenario": "server", "target_qps": 50, "find_peak": True, "target_latency_ms": 500}
+    asked = {"scenario": "server", "target_qps": 300, "find_peak": True, "target_latency_ms": 500}
     with pytest.raises(KeyboardInterrupt):
         gnomon.run(
             "digits",
@@ -115,7 +115,7 @@ def test_a_search_for_the_peak_that_was_stopped_begins_anew(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         gnomon.resume(path, system=system, observer=until("server-probe-03"))
     rates = [stored["settings"]["target_qps"] for stored in Run.open(path).measurements.values()]
-    assert rates == [50, 100, 200]
+    assert rates == [300, 600, 1200]
     assert len(list((path / "unfinished").iterdir())) == 2
     assert len(Run.open(path).record["resumed"]) == 1
 
