@@ -26,7 +26,7 @@ from gnomon.embedding.layout import WIDEST_ROW, RobeLayout
 try:
     from gnomon.embedding import _native
 except ImportError:  # installed without a compiler: NumPy does the work
-    _native = None
+    _native = None  # type: ignore[assignment]
 
 Floats = NDArray[np.float32]
 Weights = NDArray[np.float32] | NDArray[np.uint16]

@@ -46,7 +46,8 @@ def starts(layout: RobeLayout, x: NDArray[np.int64], c: NDArray[np.int64]) -> ND
         return x * layout.dim + c * layout.block
     if layout.hash == "modular":
         _, r1, r2, r3, *_ = layout.numbers
-        return (x * r3 + c * r2 + r1) % PRIME % layout.slots * layout.unit
+        hashed: NDArray[np.int64] = (x * r3 + c * r2 + r1) % PRIME % layout.slots * layout.unit
+        return hashed
     bits, slots = mixed(x, c, layout.seed), _U(layout.slots)
     high, low = bits >> _U(32), bits & _U(0xFFFFFFFF)
     return ((high * slots + (low * slots >> _U(32))) >> _U(32)).astype(np.int64) * layout.unit
@@ -76,9 +77,10 @@ def signs(layout: RobeLayout, table: int, ids: NDArray[np.int64]) -> Floats:
         r4, r5, r6 = layout.numbers[4:]
         bits = (x * r4 + element * r5 + r6) % PRIME & 1
     else:
-        words = mixed(*np.broadcast_arrays(x, _SIGN_WORDS + element // 64), layout.seed)
+        words = mixed(x, _SIGN_WORDS + element // 64, layout.seed)
         bits = (words >> (element % 64).astype(_U) & _U(1)).astype(np.int64)
-    return (2 * bits - 1).astype(np.float32)
+    drawn: Floats = (2 * bits - 1).astype(np.float32)
+    return drawn
 
 
 def lookup(layout: RobeLayout, array: Floats, bags: Bags) -> Floats:
