@@ -64,7 +64,8 @@ def positions(layout: RobeLayout, table: int, ids: NDArray[np.int64]) -> NDArray
         block = element // layout.block if layout.block < layout.dim else np.zeros_like(element)
         inside = element - block * layout.block
         start = starts(layout, x, block)
-    return (start + inside) % layout.size
+    found: NDArray[np.int64] = (start + inside) % layout.size
+    return found
 
 
 def signs(layout: RobeLayout, table: int, ids: NDArray[np.int64]) -> Floats:
