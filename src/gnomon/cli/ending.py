@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json as json_module
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 
@@ -23,35 +24,49 @@ def watched() -> Iterator[ProgressLine | None]:
         yield line
 
 
-def end_with(finished: Run, *, report: bool, json: bool) -> NoReturn:
-    """Write the report if asked to, print the run, and exit with 0 if it is VALID, 1 if not."""
+def end_with(finished: Sequence[Run], *, report: bool, json: bool) -> NoReturn:
+    """Write the report if asked to, print the runs, and exit with 0 if all are VALID, 1 if not.
+
+    Several runs are compared, the first being the baseline.
+    """
     written = None
     if report:
         from gnomon.results.report import write_report
 
-        written = write_report([finished], finished.path / "report.html")
-    verdict = finished.verdict
+        written = write_report(finished, finished[-1].path / "report.html")
     if json:
-        typer.echo(
-            json_module.dumps(
-                {
-                    "path": str(finished.path),
-                    "status": finished.status,
-                    "verdict": verdict.to_json(),
-                    "result": finished.result,
-                    "report": str(written) if written else None,
-                },
-                indent=2,
-            )
-        )
+        told = [_as_json(run, written) for run in finished]
+        typer.echo(json_module.dumps(told[0] if len(told) == 1 else told, indent=2))
     else:
-        from rich.console import Console
+        _print(finished, written)
+    raise typer.Exit(0 if all(run.verdict.valid for run in finished) else 1)
 
-        from gnomon.results.table import run_view
 
-        console = Console()
-        console.print(run_view(finished))
-        console.print(f"run folder  {finished.path}", highlight=False, soft_wrap=True)
-        if written:
-            console.print(f"report      {written}", highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if verdict.valid else 1)
+def _as_json(run: Run, written: Path | None) -> dict[str, Any]:
+    return {
+        "path": str(run.path),
+        "status": run.status,
+        "verdict": run.verdict.to_json(),
+        "result": run.result,
+        "report": str(written) if written else None,
+    }
+
+
+def _print(finished: Sequence[Run], written: Path | None) -> None:
+    from rich.console import Console
+
+    from gnomon.results.table import run_view
+
+    console = Console()
+    for run in finished:
+        console.print(run_view(run))
+        console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
+    if len(finished) > 1:
+        from gnomon.cli.compare import comparison_view
+        from gnomon.results.compare import compare
+
+        console.print()
+        for part in comparison_view(compare(finished)):
+            console.print(part, highlight=False)
+    if written:
+        console.print(f"report      {written}", highlight=False, soft_wrap=True)

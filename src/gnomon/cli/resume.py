@@ -29,4 +29,4 @@ def resume(
 
     with watched() as line:
         finished = go_on(find_run(run), observer=line)
-    end_with(finished, report=report, json=json)
+    end_with([finished], report=report, json=json)

@@ -170,6 +170,21 @@ def run(
     model: Annotated[
         Path | None, typer.Option(help="A model file of your own.", rich_help_panel=SYSTEM)
     ] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="dlrm: robe, or full tables. Given twice, both are measured, one after the other, and "
+            "compared.",
+            rich_help_panel=SYSTEM,
+        ),
+    ] = None,
+    compression: Annotated[
+        int | None,
+        typer.Option(
+            help="dlrm: how many times smaller than the full tables the ROBE array is.",
+            rich_help_panel=SYSTEM,
+        ),
+    ] = None,
     system_option: Annotated[
         list[str] | None,
         typer.Option(
@@ -206,37 +221,48 @@ def run(
     if model is not None:
         system_options["model"] = model
     with watched() as line:
-        finished = carry_out(
-            benchmark,
-            system=system,
-            system_options=system_options,
-            out=out,
-            observer=line,
-            scenario=tuple(scenario or ()),
-            rules=rules,
-            quick=quick,
-            performance=performance,
-            accuracy=accuracy,
-            target_qps=target_qps,
-            find_peak=find_peak,
-            target_latency_ms=target_latency,
-            duration_s=duration,
-            max_duration_s=max_duration,
-            min_query_count=min_query_count,
-            max_query_count=max_query_count,
-            samples_per_query=samples_per_query,
-            seeds=seeds,
-            server_coalesce_queries=coalesce,
-            max_async_queries=max_async_queries,
-            sample_concatenate_permutation=concatenate_permutation or None,
-            performance_issue_unique=issue_unique,
-            performance_issue_same=issue_same,
-            performance_issue_same_index=issue_same_index,
-            config=tuple(config or ()),
-            workers=workers,
-            stall_timeout_s=stall_timeout,
-        )
+        finished = [
+            carry_out(
+                benchmark,
+                system=system,
+                system_options=system_options | chosen,
+                out=out,
+                observer=line,
+                scenario=tuple(scenario or ()),
+                rules=rules,
+                quick=quick,
+                performance=performance,
+                accuracy=accuracy,
+                target_qps=target_qps,
+                find_peak=find_peak,
+                target_latency_ms=target_latency,
+                duration_s=duration,
+                max_duration_s=max_duration,
+                min_query_count=min_query_count,
+                max_query_count=max_query_count,
+                samples_per_query=samples_per_query,
+                seeds=seeds,
+                server_coalesce_queries=coalesce,
+                max_async_queries=max_async_queries,
+                sample_concatenate_permutation=concatenate_permutation or None,
+                performance_issue_unique=issue_unique,
+                performance_issue_same=issue_same,
+                performance_issue_same_index=issue_same_index,
+                config=tuple(config or ()),
+                workers=workers,
+                stall_timeout_s=stall_timeout,
+            )
+            for chosen in _embeddings(embedding, compression)
+        ]
     end_with(finished, report=report, json=json)
+
+
+def _embeddings(kinds: list[str] | None, compression: int | None) -> list[dict[str, Any]]:
+    """The options of each embedding to measure; one that takes no options if none was named."""
+    if not kinds:
+        return [{} if compression is None else {"compression": compression}]
+    sized = {} if compression is None else {"compression": compression}
+    return [{"embedding": kind} | (sized if kind != "full" else {}) for kind in kinds]
 
 
 def _system_options(pairs: list[str]) -> dict[str, Any]:
