@@ -20,3 +20,6 @@ bench:
 	python bench/loadgen.py --json bench/results/loadgen.json
 	python bench/system_overhead.py --json bench/results/system_overhead.json
 	python bench/reference_parity.py --json bench/results/reference_parity.json
+	python bench/embedding.py --json bench/results/embedding.json
+	python bench/dlrm.py --json bench/results/dlrm.json
+	python bench/criteo_sized.py --json bench/results/criteo_sized.json

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from gnomon.core.noise import Finding
 
 SIGNS = {
     "ok": "[green]✓[/green]",
@@ -25,7 +28,7 @@ def doctor(
     from gnomon.core.environment import capture
     from gnomon.core.noise import examine
 
-    environment, findings = capture(), examine()
+    environment, findings = capture(), [*examine(), _kernels()]
     if json:
         both = {"environment": environment, "findings": [finding.to_json() for finding in findings]}
         typer.echo(json_module.dumps(both, indent=2))
@@ -51,6 +54,22 @@ def doctor(
         )
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
+
+
+def _kernels() -> Finding:
+    """Whether the embedding kernels were compiled, and for which instructions."""
+    from gnomon.core.noise import Finding
+    from gnomon.embedding import compiled
+
+    isa = compiled()
+    if isa is not None:
+        return Finding("embedding kernels", "ok", isa)
+    return Finding(
+        "embedding kernels",
+        "warning",
+        "not compiled: NumPy does their work, slowly",
+        "install a C++ compiler, then: pip install --force-reinstall --no-cache-dir gnomon",
+    )
 
 
 def _summary(environment: dict[str, Any]) -> str:

@@ -96,7 +96,8 @@ class SweepSummary:
         bayes_auc: The best AUC that any model can expect, if it is known.
         data: What the samples are, in words.
         official: Whether they are the official data set.
-        machines: Different machines that took part: with more than one, times do not compare.
+        surroundings: Different machines, and numbers of trainings side by side, that took part: with more
+            than one, times do not compare.
     """
 
     variants: tuple[VariantSummary, ...]
@@ -107,7 +108,7 @@ class SweepSummary:
     bayes_auc: float | None
     data: str
     official: bool
-    machines: int
+    surroundings: int
 
     def as_dict(self) -> dict[str, Any]:
         """Every attribute, ready for JSON."""
@@ -131,7 +132,7 @@ def summarise(sweep: SweepState) -> SweepSummary:
         bayes_auc=data.get("bayes_auc"),
         data=data.get("name", "nothing is finished yet"),
         official=bool(data.get("official", False)),
-        machines=len({run.environment.get("host_hash") for run in sweep.runs}),
+        surroundings=len({(run.environment.get("host_hash"), run.workers) for run in sweep.runs}),
     )
 
 

@@ -9,9 +9,11 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,7 +160,7 @@ def run_sweep(
     Args:
         config: The plan.
         path: The sweep's folder.
-        workers: Processes that train side by side. Times to target are comparable only within one number.
+        workers: Processes that train side by side; on record, since it shows in the times.
         observer: Told now and then how it stands.
 
     Returns:
@@ -234,7 +236,9 @@ def _name(job: Job) -> str:
     return f"{job[0].name}, seed {job[1]}"
 
 
-def _train(config: SweepConfig, path: Path, data: ClickData, job: Job, observer: Any) -> float:
+def _train(
+    config: SweepConfig, path: Path, data: ClickData, job: Job, workers: int, observer: Any
+) -> float:
     """Carry out one training and tell it; the AUC at its end."""
     from gnomon.recommend.train import train
 
@@ -243,7 +247,7 @@ def _train(config: SweepConfig, path: Path, data: ClickData, job: Job, observer:
         warnings.simplefilter("ignore", GnomonWarning)  # said once, by check_variants
         _, record = train(config.training(variant, seed), data, observer)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    run = FinishedRun(variant, seed, record, data.source, capture(), now)
+    run = FinishedRun(variant, seed, record, data.source, capture(), workers, now)
     write_run(path, run, config.settings)
     return record.evaluations[-1].auc
 
@@ -252,7 +256,7 @@ def _here(config: SweepConfig, path: Path, jobs: list[Job], watch: _Watch) -> No
     data = config.source.load()
     for job in jobs:
         name = _name(job)
-        auc = _train(config, path, data, job, lambda step, name=name: watch.step(name, step))
+        auc = _train(config, path, data, job, 1, lambda step, name=name: watch.step(name, step))
         watch.finish(name, auc)
 
 
@@ -268,13 +272,14 @@ def _side_by_side(
         waiting.put(None)
     processes = [
         context.Process(
-            target=_worker, args=(config, path, waiting, told, os.getpid()), daemon=True
+            target=_worker, args=(config, path, waiting, told, workers, os.getpid()), daemon=True
         )
         for _ in range(workers)
     ]
     try:
-        for process in processes:
-            process.start()
+        with _ignoring_interrupts():  # which children inherit, from their first instruction on
+            for process in processes:
+                process.start()
         left = len(jobs)
         while left:
             for kind, name, value in _messages(told, processes):
@@ -292,7 +297,21 @@ def _side_by_side(
         for process in processes:
             if process.pid is not None:
                 process.join(GONE_S)
+                process.kill()
         waiting.cancel_join_thread()
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Ctrl-C goes to the whole process group, and it is the parent that decides what comes of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread has a say in signals, and gets them
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _messages(told: Any, processes: list[Any]) -> Iterator[tuple[str, str, Any]]:
@@ -310,13 +329,15 @@ def _messages(told: Any, processes: list[Any]) -> Iterator[tuple[str, str, Any]]
             ) from None
 
 
-def _worker(config: SweepConfig, path: Path, waiting: Any, told: Any, parent: int) -> None:
+def _worker(
+    config: SweepConfig, path: Path, waiting: Any, told: Any, workers: int, parent: int
+) -> None:
     """One process: loads the data once, then trains what it is given."""
-    # Ctrl-C goes to the whole process group: the parent decides. Orphans end by themselves.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Being ended by the parent is an exception, so that a file half written is taken away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def step(name: str, now: Step) -> None:
-        if os.getppid() != parent:
+        if os.getppid() != parent:  # an orphan has nobody to work for
             os._exit(1)
         told.put(("step", name, now))
 
@@ -325,9 +346,9 @@ def _worker(config: SweepConfig, path: Path, waiting: Any, told: Any, parent: in
         data = config.source.load()
         for job in iter(waiting.get, None):
             name = _name(job)
-            auc = _train(config, path, data, job, lambda now, name=name: step(name, now))
+            auc = _train(config, path, data, job, workers, lambda now, name=name: step(name, now))
             told.put(("done", name, auc))
     except GnomonError as error:
         told.put(("failed", name, str(error)))
     except KeyboardInterrupt:
-        pass
+        told.cancel_join_thread()

@@ -42,6 +42,7 @@ class FinishedRun:
         record: What came of it.
         data: Where the samples came from, with the Bayes AUC if it is known.
         environment: The machine, as found.
+        workers: Trainings that went on side by side.
         finished_at: When, in ISO format.
     """
 
@@ -50,6 +51,7 @@ class FinishedRun:
     record: TrainRecord
     data: dict[str, Any]
     environment: dict[str, Any]
+    workers: int
     finished_at: str
 
 
@@ -141,6 +143,7 @@ def write_run(path: Path, run: FinishedRun, settings: dict[str, Any]) -> None:
             "record": run.record.as_dict(),
             "data": run.data,
             "environment": run.environment,
+            "workers": run.workers,
         },
     )
 
@@ -193,6 +196,7 @@ def _read_run(file: Path, settings: dict[str, Any]) -> FinishedRun:
             TrainRecord.from_dict(stored["record"]),
             stored["data"],
             stored["environment"],
+            stored["workers"],
             stored["finished_at"],
         )
     except KeyError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -229,6 +229,12 @@ class _Run:
         self.elapsed_s += spent
 
     def _evaluate(self, complete: int, *, end_of_epoch: bool) -> bool:
+        if self.evaluations and self.evaluations[-1].batches == self.batches:
+            # An evaluation fell on the last step of the epoch: it is that of the epoch too.
+            self.evaluations[-1] = replace(
+                self.evaluations[-1], epoch=complete, end_of_epoch=end_of_epoch
+            )
+            return self.reached
         began = time.perf_counter()
         try:
             auc, log_loss = evaluate(self.model, self.schema, self.held_out())

@@ -110,8 +110,8 @@ def remarks(summary: SweepSummary) -> Iterator[str]:
         )
     if summary.finished < summary.planned:
         yield f"{summary.finished} of {summary.planned} trainings are finished: the same command goes on"
-    if summary.machines > 1:
-        yield f"{summary.machines} machines took part: times do not compare"
+    if summary.surroundings > 1:
+        yield "trainings ran on different machines or with different --workers: times do not compare"
 
 
 def write_sweep_report(sweep: SweepState, folder: Path | str | None = None) -> Path:

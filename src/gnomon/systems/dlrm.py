@@ -6,6 +6,8 @@ and ROBE arrays go through the same lookup kernel, so that they differ in nothin
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,7 @@ class DlrmSystem(SynchronousSystem):
             layout = self._saved.layout
             described |= {
                 "model": self._saved.path.name,
+                "model_sha256": self._digest,
                 "embedding": "full" if layout.hash == "identity" else "robe",
                 "compression": round(layout.compression, 2),
                 "embedding_bytes": int(self._array.nbytes),
@@ -117,6 +120,7 @@ class DlrmSystem(SynchronousSystem):
             self._array[...] = saved.array
         else:
             self._array = saved.array
+        self._digest = _digest(saved)
         self._forward = self._stages(saved)
 
     def _stages(self, saved: SavedModel) -> Callable[[NDArray[np.float32], Rows], Outputs]:
@@ -167,6 +171,15 @@ class DlrmSystem(SynchronousSystem):
                 f"{self._saved.layout.total_rows:,} rows, those of task {task.name!r} "
                 f"{sum(rows):,}: give the model that was trained on this log with --model"
             )
+
+
+def _digest(saved: SavedModel) -> str:
+    """Fingerprint of everything that decides the answers."""
+    digest = hashlib.sha256(np.ascontiguousarray(saved.array).data)
+    digest.update(json.dumps(saved.layout.as_dict()).encode())
+    for path in (saved.bottom, saved.top, saved.head):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class _Bags:

@@ -81,7 +81,9 @@ class UntrainedDlrm(DlrmSystem):
                 f"{format_bytes(needed)}, and {format_bytes(free)} are free: use embedding=robe, or more "
                 f"compression"
             )
-        return untrained_model(config, layout, schema.hotness, Path(self._folder.name))
+        folder = Path(self._folder.name) / "untrained"
+        folder.mkdir()
+        return untrained_model(config, layout, schema.hotness, folder)
 
     def _layout(self, rows: tuple[int, ...], dim: int) -> RobeLayout:
         if self._kind == "full":
