@@ -417,6 +417,37 @@ def test_a_run_with_probes_can_be_checked(peak_run):
     assert set(report.results) == set(peak_run.measurements)
 
 
+class TiresLate(OneAtATime):
+    """Answers nothing sensible once a test has lasted longer than a probe: only confirming tests do."""
+
+    def load(self, task, samples):
+        self._begun = None
+
+    def predict(self, samples):
+        self._begun = self._begun or time.monotonic()
+        scores = super().predict(samples)
+        return scores * np.nan if time.monotonic() - self._begun > 4 else scores
+
+
+@pytest.mark.slow
+def test_a_fault_in_a_confirming_test_ends_the_search_and_check_agrees(tmp_path):
+    run = gnomon.run(
+        "digits",
+        system=TiresLate(),
+        scenario="server",
+        target_latency_ms=40,
+        target_qps=200,
+        find_peak=True,
+        duration_s=5,
+        accuracy=False,
+        out=tmp_path,
+    )
+    assert not run.verdict.valid
+    assert "server" not in run.measurements
+    assert any(stored["faults"] for stored in run.measurements.values())
+    assert check(run.path).disagreements == ()
+
+
 def test_no_rate_is_claimed_where_none_is_valid(tmp_path):
     def slow(images):
         time.sleep(0.02)

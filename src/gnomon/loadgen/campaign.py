@@ -162,13 +162,16 @@ def _seek_peak(
             }
         )
         if confirm and name in job.writer.record["measurements"]:
-            _rename(job, name, probes)
+            label = _put_aside(job, name, len(probes))
+            probes[-1] = replace(probes[-1], measurement=label)
         label = name if confirm else probe_name(len(probes) + 1)
         hopeless = None if confirm else hopeless_server(tried)
         outcome, faults = performance_test(job, tried, label, hopeless)
         made = judge_performance(outcome, tried, job.benchmark, profile, faults, label)
         for fault in faults:
             if fault.kind not in CURED_BY_A_LOWER_RATE:
+                if confirm:  # the search failed: its last test is none that was found valid
+                    _put_aside(job, name, len(probes) + 1)
                 raise SystemFault(fault.message)
         if confirm:
             checks = made
@@ -212,10 +215,10 @@ def _trial_rate(job: Job, settings: Settings) -> float:
     return max(outcome.samples_per_second / 2, 1.0)
 
 
-def _rename(job: Job, name: str, probes: list[Probe]) -> None:
-    """Keep a confirming test that was not valid as one of the probes."""
-    label = probe_name(len(probes))
+def _put_aside(job: Job, name: str, number: int) -> str:
+    """Keep a confirming test that was not valid as one of the probes, and return its new name."""
+    label = probe_name(number)
     (job.writer.path / name).rename(job.writer.path / label)
     measurements = job.writer.record["measurements"]
     measurements[label] = measurements.pop(name)
-    probes[-1] = replace(probes[-1], measurement=label)
+    return label
