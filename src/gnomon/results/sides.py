@@ -18,7 +18,7 @@ class Side:
 
     Attributes:
         label: `A` for the baseline, then `B`, `C`, ...
-        system: Name of the system.
+        system: Name of the system, and the options it was asked with.
         runs: Names of the run folders.
         verdict: In words; of the first run, the others having the same word.
         valid: Whether these runs may enter a claim. A run that is not VALID is a side of its own.
@@ -67,11 +67,17 @@ def _side(place: int, runs: Sequence[Run]) -> Side:
     label = chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
     return Side(
         label=label,
-        system=runs[0].record["system"]["name"],
+        system=_system_of(runs[0]),
         runs=tuple(run.path.name for run in runs),
         verdict=str(verdict) if runs[0].status == "complete" else f"{verdict} ({runs[0].status})",
         valid=verdict.valid,
     )
+
+
+def _system_of(run: Run) -> str:
+    asked = run.record.get("asked_system") or {}
+    options = [f"{name}={value}" for name, value in asked.get("options", {}).items()]
+    return " ".join([run.record["system"]["name"], *options])
 
 
 def _alike(run: Run, other: Run) -> bool:
