@@ -25,9 +25,15 @@ GNOMON_INLINE Where where(const Slice& slice, Entry entry) {
 }
 
 GNOMON_INLINE void touch(uint64_t* touched, int64_t begin, int64_t end) {
-  for (int64_t line = begin / LANES; line <= (end - 1) / LANES; ++line) {
-    touched[line / 64] |= 1ull << (line % 64);
+  const int64_t first = begin / LANES, last = (end - 1) / LANES;
+  const uint64_t from = ~0ull << (first % 64), to = ~0ull >> (63 - last % 64);
+  if (first / 64 == last / 64) {
+    touched[first / 64] |= from & to;
+    return;
   }
+  touched[first / 64] |= from;
+  for (int64_t word = first / 64 + 1; word < last / 64; ++word) touched[word] = ~0ull;
+  touched[last / 64] |= to;
 }
 
 GNOMON_INLINE void add(float* sum, const float* part, int64_t count) {

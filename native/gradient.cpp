@@ -16,8 +16,10 @@ namespace gnomon {
 namespace {
 
 constexpr int64_t LANES = 16;
-constexpr int64_t SLICE = int64_t{1} << 14;  // weights: 64 kB of gradient, and the weights themselves
-constexpr int64_t MOST_SLICES = 4096;
+// Weights of a slice: 64 to 256 kB of gradient, and the weights themselves. Small ones stay in the cache,
+// many of them cost time.
+constexpr int64_t LEAST_SLICE = int64_t{1} << 14, USUAL_SLICE = int64_t{1} << 16;
+constexpr int64_t ENOUGH_SLICES = 256, MOST_SLICES = 4096;
 constexpr int64_t CHUNK = 4096;  // lookups that one thread hashes at a time
 
 // Memory that is written before it is read: no time is spent on zeros.
@@ -42,6 +44,7 @@ class Block {
 
 struct Contributions {
   int64_t lookups = 0, slice = 0, slices = 0;
+  int shift = -1;           // log2 of `slice` where it is a power of two
   Block<uint64_t> starts;   // (lookups * pieces)
   Block<uint64_t> rows;     // (lookups,), if signs or spans need them
   Block<uint32_t> outputs;  // (lookups,): batch * tables + table
@@ -49,6 +52,8 @@ struct Contributions {
   Block<Entry> entries;
   std::vector<int64_t> begins;  // (slices + 1,)
   bool has_rows = false, has_weights = false, has_divisors = false;
+
+  int64_t slice_of(int64_t at) const { return shift >= 0 ? at >> shift : at / slice; }
 };
 
 // Calls f(slice, position in it) for each slice that a piece lies in: a piece may cross a boundary, and one
@@ -59,7 +64,7 @@ void each_slice(const Plan& plan, const Contributions& all, uint64_t start, int6
   int64_t at = static_cast<int64_t>(start);
   if (at >= size) at -= size;
   const int64_t end = std::min(at + length, size);
-  for (int64_t slice = at / all.slice; slice * all.slice < end; ++slice) {
+  for (int64_t slice = all.slice_of(at); slice * all.slice < end; ++slice) {
     f(slice, at - slice * all.slice);
   }
   if (at + length > size) {
@@ -110,8 +115,9 @@ std::vector<Range> chunks_of(const Bags& bags, int64_t bag_count) {
 Wrong expand(const Plan& plan, const Bags& bags, const Range& chunk, Contributions& all) {
   Wrong wrong;
   int64_t n = bags.offsets ? bags.offsets[chunk.begin] : chunk.begin * bags.size;
-  for (int64_t bag = chunk.begin; bag < chunk.end; ++bag) {
-    const int64_t t = bag / bags.batch, b = bag % bags.batch;
+  int64_t t = chunk.begin / bags.batch, b = chunk.begin % bags.batch;
+  for (int64_t bag = chunk.begin; bag < chunk.end; ++bag, ++b) {
+    if (b == bags.batch) b = 0, ++t;
     const int64_t length = bags.length(t, b);
     const uint64_t first = plan.first_rows[t], rows = plan.rows(t);
     for (int64_t l = 0; l < length; ++l, ++n) {
@@ -144,8 +150,10 @@ Wrong sort(const Plan& plan, const Bags& bags, int64_t unit, int threads, Contri
   const int64_t bag_count = plan.tables * bags.batch;
   all.lookups = bags.offsets ? bags.offsets[bag_count] : bag_count * bags.size;
   const int64_t size = static_cast<int64_t>(plan.size);
-  const int64_t least = std::max(SLICE, (size + MOST_SLICES - 1) / MOST_SLICES);
+  int64_t least = LEAST_SLICE;
+  while (least * (least < USUAL_SLICE ? ENOUGH_SLICES : MOST_SLICES) < size) least *= 2;
   all.slice = (least + unit - 1) / unit * unit;
+  if ((all.slice & (all.slice - 1)) == 0) all.shift = __builtin_ctzll(all.slice);
   all.slices = (size + all.slice - 1) / all.slice;
   all.has_rows = plan.signs || plan.span;
   all.has_weights = bags.weights != nullptr;

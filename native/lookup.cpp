@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t LANES = 16;
 constexpr int64_t AHEAD = 32;           // starts that the kernel may fetch behind the last
-constexpr int64_t TILE_LOOKUPS = 2048;  // their starts stay in the first cache
+constexpr int64_t TILE_LOOKUPS = 1024;  // their starts stay in the first cache
 constexpr int64_t TILE_TABLEWISE = 8192;
 constexpr int64_t STREAM_BYTES = int64_t{4} << 20;  // an output above this would only push the array out
 

@@ -1,6 +1,7 @@
 #include "parallel.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -12,15 +13,36 @@ namespace gnomon {
 namespace {
 
 constexpr int MOST_THREADS = 256;
+// A sleeping thread takes some 50 us to wake, which is more than a small lookup takes: whoever has just
+// worked, or waits for the last piece, looks around for about as long before it sleeps.
+constexpr auto PATIENCE = std::chrono::microseconds(50);
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+template <class Condition>
+bool soon(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + PATIENCE;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (condition()) return true;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
 
 struct Pool {
   std::mutex in_use;  // held by the caller whose work is being done
   std::mutex mutex;
   std::condition_variable begin, end;
-  uint64_t generation = 0;
+  std::atomic<uint64_t> generation{0};
   int started = 0;  // threads that exist beside the caller
   int wanted = 0;   // of them, those that take part
-  int running = 0;
+  std::atomic<int> running{0};
   std::atomic<int64_t> next{0};
   int64_t count = 0;
   Work work = nullptr;
@@ -33,11 +55,15 @@ struct Pool {
   }
 
   void live(int number, uint64_t seen) {
+    bool worked = false;
     for (;;) {
+      const auto called = [&] { return generation.load(std::memory_order_acquire) != seen; };
+      if (worked) soon(called);
       std::unique_lock<std::mutex> lock(mutex);
-      begin.wait(lock, [&] { return generation != seen; });
-      seen = generation;
-      if (number >= wanted) continue;
+      begin.wait(lock, called);
+      seen = generation.load(std::memory_order_relaxed);
+      worked = number < wanted;
+      if (!worked) continue;
       lock.unlock();
       share(number + 1);
       lock.lock();
@@ -76,7 +102,7 @@ void run_parallel(int64_t count, int threads, Work work, void* context) {
     std::lock_guard<std::mutex> lock(crew.mutex);
     while (crew.started < threads - 1) {
       try {
-        std::thread(&Pool::live, &crew, crew.started, crew.generation).detach();
+        std::thread(&Pool::live, &crew, crew.started, crew.generation.load()).detach();
       } catch (const std::system_error&) {  // no more threads: those that are there do the work
         threads = crew.started + 1;
         break;
@@ -87,11 +113,13 @@ void run_parallel(int64_t count, int threads, Work work, void* context) {
     crew.count = count;
     crew.work = work;
     crew.context = context;
-    crew.wanted = crew.running = threads - 1;
-    ++crew.generation;
+    crew.wanted = threads - 1;
+    crew.running = threads - 1;
+    crew.generation.fetch_add(1, std::memory_order_release);
   }
   crew.begin.notify_all();
   crew.share(0);
+  soon([&] { return crew.running.load(std::memory_order_acquire) == 0; });
   std::unique_lock<std::mutex> lock(crew.mutex);
   crew.end.wait(lock, [&] { return crew.running == 0; });
 }

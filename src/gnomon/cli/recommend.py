@@ -32,7 +32,10 @@ TRAINING = "Training"
 DATA = "Data"
 OUTPUT = "Output"
 
-Rows = Annotated[int | None, typer.Option(help="Samples to train on.", min=1, rich_help_panel=DATA)]
+Rows = Annotated[
+    int | None,
+    typer.Option(help="Samples to train on; default: 1,000,000.", min=1, rich_help_panel=DATA),
+]
 HeldOut = Annotated[
     int | None,
     typer.Option(help="Samples held out; default: a fifth of --rows.", min=1, rich_help_panel=DATA),
