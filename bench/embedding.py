@@ -4,8 +4,9 @@
 
 DLRM's shape: 26 tables, 128 weights a row, batches of 2048, ids by a Zipf law. All contenders take turns in
 one process, every round on other ids; quoted are medians over the rounds and the median of the rounds'
-ratios. Full tables have 500,000 rows each (6.7 GB). The limits are measured in the same process: reads of
-512 bytes at random places of an array of the same size in huge pages, and writes past the caches.
+ratios. Full tables have 500,000 rows each (6.7 GB). What the memory gives at most takes its turn too: the
+same number of 512-byte reads at uniform places of an array of that size in huge pages, and the writes of
+the output past the caches.
 
 FBGEMM: `pip install --no-deps fbgemm-gpu-cpu==1.8.0` is the release for PyTorch 2.13.
 """
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from limits import RandomReads, StreamWrites, library, median_of
+from limits import RandomReads, StreamWrites, library
 from machine import describe_machine
 from torch import nn
 
@@ -246,21 +247,16 @@ def training_contenders(full: Full, fbgemm: Fbgemm | None, size: int, threads: i
     return contenders
 
 
-def limits(sizes: list[int], threads: int, rounds: int) -> dict[str, float]:
-    """Random 512-byte reads a second by array size, and bytes written a second."""
+def limits(size: int, lookups: int, threads: int) -> Contenders:
+    """What the memory gives at most, as contenders: the reads of one batch by themselves, and the writes."""
     probes = library()
     if probes is None:
         return {}
-    found = {
-        f"reads of 512 B a second, {size * 4 / 1e6:.0f} MB": median_of(
-            RandomReads(probes, size, 512, threads), rounds
-        )
-        for size in sizes
+    count = BATCH * TABLES * lookups
+    return {
+        "limit: its 512-byte reads, uniform": RandomReads(probes, size, 4 * DIM, count, threads),
+        "limit: its writes": StreamWrites(probes, BATCH * TABLES * DIM, threads),
     }
-    found["bytes written a second"] = median_of(
-        StreamWrites(probes, BATCH * TABLES * DIM, threads), rounds
-    )
-    return found
 
 
 def main() -> None:
@@ -282,10 +278,6 @@ def main() -> None:
     fbgemm = fbgemm_or_none(arguments.rows)
     if fbgemm is None:
         print("FBGEMM is not installed: its rows are left out")
-    measured = limits(list(SET_SIZES.values()), threads, rounds)
-    for name, value in measured.items():
-        print(f"limit: {value:,.3g} {name}")
-
     rows: list[Row] = []
     wanted = arguments.only.split(",")
     stacked = "nn.EmbeddingBag, stacked to (B, T, d)"
@@ -293,9 +285,11 @@ def main() -> None:
         if "lookup" in wanted:
             for name, size in SET_SIZES.items():
                 contenders = lookup_contenders(full, fbgemm, size, 1, threads)
+                contenders |= limits(size, 1, threads)
                 rows += take_turns(f"one-hot lookup, {name}", contenders, stacked, 1, rounds)
         if "pooling" in wanted:
             contenders = lookup_contenders(full, fbgemm, LARGE, 10, threads)
+            contenders |= limits(LARGE, 10, threads)
             rows += take_turns(
                 "10-hot pooling, 108 MB", contenders, "nn.EmbeddingBag", 10, max(rounds // 2, 3)
             )
@@ -324,7 +318,6 @@ def main() -> None:
                     "kernels": compiled(),
                     "threads": threads,
                     "torch": torch.__version__,
-                    "limits": measured,
                     "rows": [asdict(row) for row in rows],
                 },
                 indent=2,

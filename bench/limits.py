@@ -5,10 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import statistics
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ import numpy as np
 from gnomon.embedding import allocate
 
 SOURCE = Path(__file__).with_name("limits.cpp")
-READS = 1 << 19
 
 
 def library() -> ctypes.CDLL | None:
@@ -36,47 +33,39 @@ def library() -> ctypes.CDLL | None:
 class RandomReads:
     """Reads of `size` bytes at uniform 64-byte boundaries of an array in huge pages."""
 
-    def __init__(self, loaded: ctypes.CDLL, weights: int, size: int, threads: int) -> None:
+    def __init__(
+        self, loaded: ctypes.CDLL, weights: int, size: int, count: int, threads: int
+    ) -> None:
         self._call = loaded.random_reads
         self._array = allocate(weights)
         self._array[...] = 1
         rng = np.random.default_rng(0)
-        self._at = (rng.integers(0, (weights - size // 4) // 16, READS) * 16).astype(np.uint64)
+        self._at = (rng.integers(0, (weights - size // 4) // 16, count) * 16).astype(np.uint64)
         self._size, self._threads = size, threads
 
-    def measure(self) -> float:
-        """Reads a second."""
-        began = time.perf_counter()
+    def __call__(self, _: int = 0) -> None:
+        """Read them all once."""
         self._call(
             self._array.ctypes.data_as(ctypes.c_void_p),
             self._at.ctypes.data_as(ctypes.c_void_p),
-            ctypes.c_int64(READS),
+            ctypes.c_int64(self._at.size),
             ctypes.c_int64(self._size),
             self._threads,
         )
-        return READS / (time.perf_counter() - began)
 
 
 class StreamWrites:
-    """Writes past the caches, one after another."""
+    """Writes of an output past the caches, one weight after another."""
 
     def __init__(self, loaded: ctypes.CDLL, weights: int, threads: int) -> None:
         self._call = loaded.stream_writes
         self._array = allocate(weights)
         self._threads = threads
 
-    def measure(self) -> float:
-        """Bytes a second."""
-        began = time.perf_counter()
+    def __call__(self, _: int = 0) -> None:
+        """Write it once."""
         self._call(
             self._array.ctypes.data_as(ctypes.c_void_p),
             ctypes.c_int64(self._array.size),
             self._threads,
         )
-        return self._array.nbytes / (time.perf_counter() - began)
-
-
-def median_of(probe: RandomReads | StreamWrites, rounds: int) -> float:
-    """The median of several measurements."""
-    probe.measure()
-    return statistics.median(probe.measure() for _ in range(rounds))
