@@ -10,15 +10,20 @@ GNOMON_INLINE bool is_touched(const Update& update, int64_t line) {
   return update.touched[line / 64] >> (line % 64) & 1;
 }
 
-// Calls f(first, count) for every touched line of the slice, the last one perhaps shorter.
+// Calls f(first, count) for every run of touched lines; the slice's last line may be a shorter one.
 template <class F>
-GNOMON_INLINE void each_touched_line(const Update& update, F f) {
+GNOMON_INLINE void each_touched_run(const Update& update, F f) {
   const int64_t words = (update.length + 64 * LANES - 1) / (64 * LANES);
   for (int64_t word = 0; word < words; ++word) {
-    for (uint64_t bits = update.touched[word]; bits; bits &= bits - 1) {
-      const int64_t first = (word * 64 + __builtin_ctzll(bits)) * LANES;
+    uint64_t bits = update.touched[word];
+    while (bits) {
+      const int begin = __builtin_ctzll(bits);
+      const uint64_t beyond = ~(bits >> begin);
+      const int lines = beyond ? __builtin_ctzll(beyond) : 64;
+      const int64_t first = (word * 64 + begin) * LANES;
       const int64_t rest = update.length - first;
-      f(first, rest < LANES ? rest : LANES);
+      f(first, rest < lines * LANES ? rest : lines * LANES);
+      bits = begin + lines == 64 ? 0 : bits >> (begin + lines) << (begin + lines);
     }
   }
 }
@@ -27,16 +32,18 @@ template <class Weight>
 void descend(Weight* array, const Update& update) {
   const float rate = update.learning_rate;
   const Line rates = Line::all(rate);
-  each_touched_line(update, [&](int64_t first, int64_t count) {
-    if (count == LANES) {
-      put(array + first, Line::load(array + first) - rates * Line::load(update.sum + first));
-      Line::zero().store(update.sum + first);
-      return;
+  each_touched_run(update, [&](int64_t first, int64_t count) {
+    Weight* at = array + first;
+    float* sum = update.sum + first;
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+      put(at + i, Line::load(at + i) - rates * Line::load(sum + i));
+      Line::zero().store(sum + i);
     }
-    for (int64_t i = first; i < first + count; ++i) {
-      const float step = rate * update.sum[i];
-      put(array + i, as_float(array[i]) - step);
-      update.sum[i] = 0.0f;
+    for (; i < count; ++i) {
+      const float step = rate * sum[i];
+      put(at + i, as_float(at[i]) - step);
+      sum[i] = 0.0f;
     }
   });
 }
@@ -44,7 +51,7 @@ void descend(Weight* array, const Update& update) {
 // One accumulator a weight.
 template <class Weight>
 void adapt_each(Weight* array, const Update& update) {
-  each_touched_line(update, [&](int64_t first, int64_t count) {
+  each_touched_run(update, [&](int64_t first, int64_t count) {
     for (int64_t i = first; i < first + count; ++i) {
       const float part = update.sum[i];
       if (part != 0.0f) {

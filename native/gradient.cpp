@@ -112,7 +112,8 @@ std::vector<Range> chunks_of(const Bags& bags, int64_t bag_count) {
 }
 
 // Rows, starts and outputs of the lookups of a chunk; the first id out of range, if any.
-Wrong expand(const Plan& plan, const Bags& bags, const Range& chunk, Contributions& all) {
+template <Hash H>
+Wrong expand_by(const Plan& plan, const Bags& bags, const Range& chunk, Contributions& all) {
   Wrong wrong;
   int64_t n = bags.offsets ? bags.offsets[chunk.begin] : chunk.begin * bags.size;
   int64_t t = chunk.begin / bags.batch, b = chunk.begin % bags.batch;
@@ -130,7 +131,7 @@ Wrong expand(const Plan& plan, const Bags& bags, const Range& chunk, Contributio
       all.outputs[n] = static_cast<uint32_t>(b * plan.tables + t);
       for (int64_t c = 0; c < plan.pieces; ++c) {
         all.starts[n * plan.pieces + c] =
-            plan.span ? piece_of(plan, row, c).start : start_of(plan, row, c);
+            plan.span ? piece_of(plan, row, c).start : start_of<H>(plan, row, c);
       }
       if (all.has_rows) all.rows[n] = row;
       if (all.has_weights) all.weights[n] = bags.weights[bags.weight_at(plan.tables, t, b, l)];
@@ -138,6 +139,14 @@ Wrong expand(const Plan& plan, const Bags& bags, const Range& chunk, Contributio
     }
   }
   return wrong;
+}
+
+Wrong expand(const Plan& plan, const Bags& bags, const Range& chunk, Contributions& all) {
+  switch (plan.hash) {
+    case Hash::identity: return expand_by<Hash::identity>(plan, bags, chunk, all);
+    case Hash::mixer: return expand_by<Hash::mixer>(plan, bags, chunk, all);
+    default: return expand_by<Hash::modular>(plan, bags, chunk, all);
+  }
 }
 
 Range lookups_of(const Bags& bags, const Range& chunk) {

@@ -4,6 +4,7 @@ The interpreter must be asked for before Triton is imported, so this file runs i
 of its own. What an interpreter does not see, that the kernels compile for a GPU, needs no GPU either.
 """
 
+import functools
 import importlib
 import os
 import subprocess
@@ -23,13 +24,26 @@ torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton")
 tl = importlib.import_module("triton.language")
 kernels = importlib.import_module("gnomon.embedding.triton_kernels")
-places, signs = kernels._places, kernels._signs
+where = importlib.import_module("gnomon.embedding.triton_places")
+places, signs = where.places, where.signs
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda" if torch.cuda.is_available() else None
-on_a_device = pytest.mark.skipif(DEVICE is None, reason="no GPU; the interpreter ran these")
 once = pytest.mark.skipif(INTERPRETED, reason="needs no interpreter")
 EXAMPLES = 2 if INTERPRETED else 30
+
+
+def on_a_device(test):
+    """Needs a GPU or the interpreter; else skipped here, in one place, which a summary tells in one line."""
+
+    @functools.wraps(test)
+    def run(*arguments, **named):
+        if DEVICE is None:
+            pytest.skip("no GPU; the interpreter ran these")
+        test(*arguments, **named)
+
+    return run
+
 
 ROWS = (7, 30, 1)
 LAYOUTS = [
@@ -173,7 +187,7 @@ def test_places_and_signs_in_the_largest_arrays(options):
     ids = np.array([0, 1, 2**20, 2**28 - 1, 2**28, 2**30 + 3, 2**31 - 2**28, 2038074741])
     place = torch.empty((8, 8), dtype=torch.int64, device=DEVICE)
     sign = torch.empty((8, 8), dtype=torch.float32, device=DEVICE)
-    lay_out[(1,)](place, sign, tensor(ids), kernels._Plan.of(layout))
+    lay_out[(1,)](place, sign, tensor(ids), where.Plan.of(layout))
     np.testing.assert_array_equal(place.cpu().numpy(), reference.positions(layout, 0, ids))
     np.testing.assert_array_equal(sign.cpu().numpy(), reference.signs(layout, 0, ids))
 
@@ -375,10 +389,16 @@ def test_kernels_compile_for_a_gpu_and_round_as_numpy_does(monkeypatch, tmp_path
         kernels.backward(layout, flat, gradient, offsets, weights)
         kernels.backward(layout, indices, gradient, deterministic=False)
         kernels.weight_gradient(array, layout, indices, gradient)
-    assert set(made) == {"_lookup", "_cut", "_gather", "_scatter", "_multiply"}
+    assert set(made) == {
+        "lookup_kernel",
+        "cut_kernel",
+        "gather_kernel",
+        "scatter_kernel",
+        "multiply_kernel",
+    }
     for name, machine_code in made.items():
         for asm in machine_code:
             assert asm["cubin"], name
             assert "fma.rn.f32" not in asm["ptx"], name
-    assert "div.rn.f32" in made["_lookup"][0]["ptx"]
-    assert "cvt.rn.bf16" in made["_lookup"][1]["ptx"]
+    assert "div.rn.f32" in made["lookup_kernel"][0]["ptx"]
+    assert "cvt.rn.bf16" in made["lookup_kernel"][1]["ptx"]

@@ -168,7 +168,10 @@ def run(
         ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="A model file of your own.", rich_help_panel=SYSTEM)
+        Path | None,
+        typer.Option(
+            help="A model of your own: a file, or for dlrm a folder.", rich_help_panel=SYSTEM
+        ),
     ] = None,
     embedding: Annotated[
         list[str] | None,
@@ -215,17 +218,21 @@ def run(
     Exits with 0 if the run is VALID under its rules, 1 if it is INVALID, 2 if it was asked for
     something that cannot be done. Ctrl-C keeps what was measured and marks the run aborted.
     """
+    from gnomon.core.execute import require_system
     from gnomon.core.execute import run as carry_out
 
     system_options = _system_options(system_option or [])
     if model is not None:
         system_options["model"] = model
+    wanted = [system_options | chosen for chosen in _embeddings(embedding, compression)]
+    for each in wanted[1:]:
+        require_system(benchmark, system, each)
     with watched() as line:
         finished = [
             carry_out(
                 benchmark,
                 system=system,
-                system_options=system_options | chosen,
+                system_options=each,
                 out=out,
                 observer=line,
                 scenario=tuple(scenario or ()),
@@ -252,7 +259,7 @@ def run(
                 workers=workers,
                 stall_timeout_s=stall_timeout,
             )
-            for chosen in _embeddings(embedding, compression)
+            for each in wanted
         ]
     end_with(finished, report=report, json=json)
 
@@ -262,7 +269,10 @@ def _embeddings(kinds: list[str] | None, compression: int | None) -> list[dict[s
     if not kinds:
         return [{} if compression is None else {"compression": compression}]
     sized = {} if compression is None else {"compression": compression}
-    return [{"embedding": kind} | (sized if kind != "full" else {}) for kind in kinds]
+    alone = (
+        len(kinds) == 1
+    )  # full tables beside ROBE are not compressed; by themselves they refuse it
+    return [{"embedding": kind} | (sized if alone or kind != "full" else {}) for kind in kinds]
 
 
 def _system_options(pairs: list[str]) -> dict[str, Any]:

@@ -90,6 +90,20 @@ def run(
             return _measure(protocol, Job(declared, task, measured, chosen, writer, observer))
 
 
+def require_system(
+    benchmark: str | Benchmark, system: Any, system_options: Mapping[str, Any]
+) -> None:
+    """Make the system and let go of it: what cannot be made is refused before hours of measuring.
+
+    Raises:
+        UsageError: As for `run`.
+    """
+    declared = BENCHMARKS.load(benchmark) if isinstance(benchmark, str) else benchmark
+    protocol: Protocol = PROTOCOLS.load(declared.protocol)
+    with closed_at_the_end(make_system(protocol, declared, system, system_options)):
+        pass
+
+
 def resume(
     run: Run | Path | str, *, system: Any = None, observer: ProgressObserver | None = None
 ) -> Run:

@@ -161,7 +161,7 @@ class RobeLayout:
         if not factor >= 1:
             raise SettingsError(f"compression must be at least 1, got {factor!r}")
         size = int(sum(rows) * dim // factor)
-        return cls(tuple(rows), dim, max(size, 1), block or dim, **options)
+        return cls(tuple(rows), dim, max(size, 1), dim if block is None else block, **options)
 
     @classmethod
     def full(cls, rows: Sequence[int], dim: int) -> RobeLayout:

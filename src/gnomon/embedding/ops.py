@@ -154,6 +154,11 @@ def robe_weight_gradient(
             threads=torch.get_num_threads(),
         )
         return torch.from_numpy(each).to(array.dtype)
+    if on_kernel(array, "cuda"):
+        on_gpu = _triton().weight_gradient(
+            array.contiguous(), found, indices, narrow(gradient), offsets
+        )
+        return cast("Tensor", on_gpu.to(array.dtype))
     out = ops_reference.weight_gradient(wide(array), found, indices, gradient, offsets)
     return out.to(array.dtype)
 
@@ -253,10 +258,8 @@ def on_kernel(values: Tensor, device: str) -> bool:
 
 def _triton() -> Any:
     # Imported when the first CUDA tensor comes: Triton takes a while, and a CPU install has none.
-    try:
-        from gnomon.embedding import triton_kernels
-    except ImportError as error:
-        raise MissingExtraError("triton", "train", "the embedding on CUDA") from error
+    from gnomon.embedding import triton_kernels
+
     return triton_kernels
 
 

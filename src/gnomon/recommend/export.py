@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError, MissingExtraError, RunFolderError, SettingsError
+from gnomon.core.errors import (
+    DataError,
+    MissingExtraError,
+    RunFolderError,
+    SettingsError,
+    described,
+)
 from gnomon.core.files import write_atomically
 from gnomon.embedding import RobeLayout
 from gnomon.embedding.functional import as_bfloat16
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 MODEL_FILE = "model.json"
 EMBEDDING_FILE = "embedding.npz"
+GRAPH_FILES = ("bottom.onnx", "top.onnx", "head.onnx")
 SAVED_METHODS = ("full", "robe")
 Stored = Literal["float32", "float16", "bfloat16"]
 
@@ -173,15 +180,29 @@ def load_model(folder: Path | str) -> SavedModel:
     folder = Path(folder)
     try:
         description = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-        with np.load(folder / EMBEDDING_FILE, allow_pickle=False) as held:
+        # Opened here: of a file that is no archive, np.load would leave it open.
+        with (
+            (folder / EMBEDDING_FILE).open("rb") as file,
+            np.load(file, allow_pickle=False) as held,
+        ):
             array = held["array"]
         config = DlrmConfig.from_dict(description["model"])
         layout = RobeLayout.from_dict(description["layout"])
         hotness = tuple(description["hotness"])
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a model folder: no {Path(error.filename).name}") from None
-    except (OSError, ValueError, KeyError, EOFError, SettingsError) as error:
-        raise DataError(f"{folder} is damaged ({error}): train the model again") from None
+    except Exception as error:  # zipfile, zlib and NumPy raise all sorts over damaged bytes
+        raise DataError(
+            f"{folder} is damaged ({described(error)}): train the model again"
+        ) from None
+    for name in GRAPH_FILES:
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} is not a model folder: no {name}")
+    if (config.tables, config.dim, len(hotness)) != (layout.tables, layout.dim, layout.tables):
+        raise DataError(
+            f"{folder} is damaged (widths, layout and hotness are of different models): train the "
+            f"model again"
+        )
     if array.dtype == np.float16:
         array = array.astype(np.float32)
     if array.shape != (layout.size,) or array.dtype not in (np.float32, np.uint16):

@@ -30,6 +30,9 @@ DLRM = Benchmark(
     specification="Gnomon's own: a synthetic click log, with the settings of MLPerf's dlrm",
 )
 
+CHANCE = QualityTarget(metric="AUC", reference=0.5, factor=0.95)
+"""Of any model on clicks that fell by chance: these two measure speed and memory, and say so."""
+
 CRITEO_SIZED = Benchmark(
     name="dlrm-criteo-sized",
     title="Click prediction, untrained, at Criteo 1TB's sizes",
@@ -37,14 +40,14 @@ CRITEO_SIZED = Benchmark(
     task="criteo-sized",
     protocol="load",
     default_system="dlrm-untrained",
-    quality=QualityTarget(metric="AUC", reference=0.8025, factor=0.99),
+    quality=CHANCE,
     settings=LoadBenchmark(
         scenarios=(Scenario.SINGLE_STREAM, Scenario.SERVER, Scenario.OFFLINE),
         default_scenarios=(Scenario.SERVER, Scenario.OFFLINE),
         performance_sample_count=204_800,
         server_target_latency_ns=30 * NS_PER_MS,
     ).model_dump(mode="json"),
-    specification="MLPerf Inference rules v1.0, dlrm (99 %), on random ids in place of Criteo 1TB",
+    specification="speed of MLPerf Inference v1.0, dlrm; random ids in place of Criteo 1TB, no quality",
 )
 
 CRITEO_SIZED_V2 = Benchmark(
@@ -54,12 +57,12 @@ CRITEO_SIZED_V2 = Benchmark(
     task="criteo-sized-multi-hot",
     protocol="load",
     default_system="dlrm-untrained",
-    quality=QualityTarget(metric="AUC", reference=0.8031, factor=0.99),
+    quality=CHANCE,
     settings=LoadBenchmark(
         scenarios=(Scenario.SINGLE_STREAM, Scenario.SERVER, Scenario.OFFLINE),
         default_scenarios=(Scenario.SERVER, Scenario.OFFLINE),
         performance_sample_count=0,
         server_target_latency_ns=60 * NS_PER_MS,
     ).model_dump(mode="json"),
-    specification="MLPerf Inference rules v4.0, dlrm-v2 (99 %), on random ids in place of Criteo 1TB",
+    specification="speed of MLPerf Inference v4.0, dlrm-v2; random ids in place of Criteo 1TB, no quality",
 )

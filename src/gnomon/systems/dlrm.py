@@ -104,14 +104,16 @@ class DlrmSystem(SynchronousSystem):
 
     def predict(self, samples: IndexArray) -> Outputs:
         """Probabilities of a click, float32 (n,)."""
+        if self._saved is None:
+            raise SettingsError("system 'dlrm' was asked for answers before it was loaded")
         batch = self._inputs[samples]
         return self._forward(np.ascontiguousarray(batch["dense"]), batch["ids"])
 
     def close(self) -> None:
         """Let go of sessions and weights."""
         self._saved = None
-        self.__dict__.pop("_array", None)
-        self.__dict__.pop("_forward", None)
+        for held in ("_array", "_forward", "_inputs"):
+            self.__dict__.pop(held, None)
 
     def _prepare(self, saved: SavedModel) -> None:
         # Huge pages: a row that is read at random would else miss the TLB.
@@ -171,6 +173,16 @@ class DlrmSystem(SynchronousSystem):
                 f"{self._saved.layout.total_rows:,} rows, those of task {task.name!r} "
                 f"{sum(rows):,}: give the model that was trained on this log with --model"
             )
+        hotness, lookups = self._saved.hotness, batch["ids"].shape[1]
+        if (
+            lookups != sum(hotness)
+            or getattr(getattr(task, "schema", None), "hotness", hotness) != hotness
+        ):
+            raise DataError(
+                f"the model makes {sum(hotness)} lookups an impression, {hotness} a table; task "
+                f"{task.name!r} gives {lookups} ids: give the model that was trained on this log with "
+                f"--model"
+            )
 
 
 def _digest(saved: SavedModel) -> str:
@@ -218,7 +230,7 @@ def _shipped(embedding: str | None, compression: int | None) -> Path:
         if compression not in (None, 1):
             raise SettingsError(f"full tables are not compressed, got compression {compression!r}")
         return SHIPPED / "dlrm-full"
-    folder = SHIPPED / f"dlrm-robe-{compression or DEFAULT_COMPRESSION}x"
+    folder = SHIPPED / f"dlrm-robe-{DEFAULT_COMPRESSION if compression is None else compression}x"
     if not folder.is_dir():
         known = sorted(
             int(path.name.removeprefix("dlrm-robe-").removesuffix("x"))

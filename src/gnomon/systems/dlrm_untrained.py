@@ -50,8 +50,10 @@ class UntrainedDlrm(DlrmSystem):
         """
         if embedding not in ("robe", "full"):
             raise SettingsError(f"embedding must be robe or full, got {embedding!r}")
+        if embedding == "full" and compression not in (None, 1):
+            raise SettingsError(f"full tables are not compressed, got compression {compression!r}")
+        super().__init__(threads=threads, batch_size=batch_size)
         self._folder = tempfile.TemporaryDirectory(prefix="gnomon-dlrm-")
-        super().__init__(model=self._folder.name, threads=threads, batch_size=batch_size)
         self._kind, self._weights = embedding, weights
         self._compression, self._block = compression, block
 
@@ -88,7 +90,7 @@ class UntrainedDlrm(DlrmSystem):
     def _layout(self, rows: tuple[int, ...], dim: int) -> RobeLayout:
         if self._kind == "full":
             return RobeLayout.full(rows, dim)
-        block = self._block or dim
+        block = dim if self._block is None else self._block
         if self._compression is not None:
             return RobeLayout.compressed(
                 rows, dim, self._compression, block=block, hash="mixer", align=64

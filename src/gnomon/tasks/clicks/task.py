@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs, Task
 from gnomon.tasks.clicks.auc import roc_auc
-from gnomon.tasks.clicks.batch import ClickBatch
+from gnomon.tasks.clicks.batch import ClickBatch, ClickSchema
 from gnomon.tasks.clicks.synthetic import ClickLog
 
 FIRST_HELD_OUT = 100_000_000
@@ -50,6 +50,11 @@ class Clicks(Task):
     def rows(self) -> tuple[int, ...]:
         """Rows of each embedding table that the ids point into."""
         return self._log.rows
+
+    @property
+    def schema(self) -> ClickSchema:
+        """The tables, and one lookup in each."""
+        return self._log.schema
 
     @cached_property
     def _batch(self) -> ClickBatch:
