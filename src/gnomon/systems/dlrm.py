@@ -149,6 +149,8 @@ class DlrmSystem(SynchronousSystem):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
+        # Between its two graphs our kernels need the cores that its threads would spin on.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = SEVERITY_ERROR
         try:
             return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
