@@ -28,7 +28,7 @@ class _Graph:
         try:
             import onnx
         except ImportError:
-            raise MissingExtraError("onnx", "train", "saving a model for inference") from None
+            raise MissingExtraError("onnx", "train", "writing a model's graphs") from None
         self._onnx, self._name = onnx, name
         self._nodes: list[Any] = []
         self._weights: list[Any] = []
