@@ -111,6 +111,9 @@ nb::ndarray<nb::numpy, float> allocate(size_t count) {
 NB_MODULE(_native, module) {
   using namespace gnomon;
 
+  // Plans are cached for the life of the process: at its end they are no leak.
+  nb::set_leak_warnings(false);
+
   nb::class_<PlanObject>(module, "Plan")
       .def(nb::init<ReadOffsets, int64_t, uint64_t, int64_t, int64_t, uint64_t, int, bool, bool,
                     const std::vector<uint64_t>&, uint64_t>());
