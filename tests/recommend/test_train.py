@@ -228,3 +228,20 @@ def test_a_criteo_file_of_ones_own_is_trained_on(tmp_path):
     assert stored.load().train.ids.max() == 1
     with pytest.raises(UnknownNameError, match="did you mean 'criteo-tsv'"):
         CriteoClicks("criteo", path, 1, 1)
+
+
+def test_days_of_torchrecs_arrays_are_trained_on_in_their_order(tmp_path):
+    for day in (10, 2):
+        np.save(tmp_path / f"day_{day}_dense.npy", np.full((20, 13), day, np.float32))
+        np.save(tmp_path / f"day_{day}_sparse.npy", np.full((20, 26), 60 + day, np.int64))
+        np.save(tmp_path / f"day_{day}_labels.npy", (np.arange(20) % 2)[:, None].astype(np.int32))
+    source = CriteoClicks("criteo-npy", tmp_path, 20, 10, most_rows=50)
+    data = source.load()
+    assert (data.train.dense == 2).all()
+    assert (data.held_out.dense == 10).all()
+    assert (data.train.ids == 12).all()  # 62, folded into 50 rows
+    assert source.settings["file_bytes"] > 2 * 20 * 13 * 4
+    with pytest.raises(DataError, match="holds 40 samples, 60 are asked for"):
+        CriteoClicks("criteo-npy", tmp_path, 50, 10).load()
+    with pytest.raises(DataError, match=r"holds no day_\*_dense\.npy"):
+        CriteoClicks("criteo-npy", tmp_path / "elsewhere", 50, 10).load()

@@ -44,7 +44,8 @@ Data = Annotated[
     tuple[str, Path] | None,
     typer.Option(
         metavar="FORMAT PATH",
-        help="A file of your own: criteo-tsv or criteo-binary and its path. Default: the synthetic log.",
+        help="Data of your own: criteo-tsv or criteo-binary and the file, or criteo-npy and the folder. "
+        "Default: the synthetic log.",
         rich_help_panel=DATA,
     ),
 ]

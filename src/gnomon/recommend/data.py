@@ -19,6 +19,7 @@ from gnomon.tasks.clicks import (
     ClickLog,
     ClickSchema,
     CriteoBinary,
+    CriteoNpy,
     CriteoTsv,
     read_counts,
 )
@@ -154,7 +155,7 @@ class SyntheticClicks:
         )
 
 
-CRITEO_FORMATS = ("criteo-tsv", "criteo-binary")
+CRITEO_FORMATS = ("criteo-tsv", "criteo-binary", "criteo-npy")
 CRITEO = "part of a Criteo click log, not the field's split: not comparable with published results"
 
 
@@ -163,15 +164,16 @@ class CriteoClicks:
     """A Criteo file of one's own: its first train_rows samples to train on, the next to hold out.
 
     Attributes:
-        format: "criteo-tsv" (`train.txt`, `day_0`, gzipped or not) or "criteo-binary" (dlrm's
-            `*_data.bin`, with its `day_fea_count.npz` beside it).
-        path: The file.
+        format: "criteo-tsv" (`train.txt`, `day_0`, gzipped or not), "criteo-binary" (dlrm's
+            `*_data.bin`, with its `day_fea_count.npz` beside it) or "criteo-npy" (torchrec's
+            `day_*_dense.npy`, `_sparse` and `_labels`, every day that is there).
+        path: The file; for criteo-npy the folder.
         train_rows: Samples to train on.
         held_out_rows: Samples held out.
         most_rows: Rows of each table, ids being folded (dlrm's `--max-ind-range`).
     """
 
-    format: Literal["criteo-tsv", "criteo-binary"]
+    format: Literal["criteo-tsv", "criteo-binary", "criteo-npy"]
     path: Path
     train_rows: int
     held_out_rows: int
@@ -194,7 +196,8 @@ class CriteoClicks:
     def settings(self) -> dict[str, Any]:
         """What settles every sample, ready for JSON; the file itself by its name and length."""
         try:
-            length = self.path.stat().st_size
+            files = self._day_files if self.format == "criteo-npy" else [self.path]
+            length = sum(file.stat().st_size for file in files)
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror}") from None
         return {
@@ -206,10 +209,20 @@ class CriteoClicks:
             "most_rows": self.most_rows,
         }
 
+    @property
+    def _day_files(self) -> list[Path]:
+        """The dense features of every day in the folder."""
+        found = sorted(self.path.glob("day_[0-9]*_dense.npy"))
+        if not found:
+            raise DataError(
+                f"{self.path} holds no day_*_dense.npy: give the folder of torchrec's files"
+            )
+        return found
+
     @cached_property
     def schema(self) -> ClickSchema:
         """The 26 tables."""
-        if self.format == "criteo-tsv":
+        if self.format != "criteo-binary":
             return ClickSchema((self.most_rows,) * TABLES)
         return read_counts(self.path.parent / "day_fea_count.npz").capped(self.most_rows)
 
@@ -223,7 +236,12 @@ class CriteoClicks:
         if self.format == "criteo-tsv":
             batches = CriteoTsv(self.path, self.schema).batches(READ_AT_ONCE)
         else:
-            stored = CriteoBinary(self.path, self.schema, fold=True)
+            stored: CriteoBinary | CriteoNpy
+            if self.format == "criteo-npy":
+                days = tuple(sorted(int(file.name.split("_")[1]) for file in self._day_files))
+                stored = CriteoNpy(self.path, days, self.schema, fold=True)
+            else:
+                stored = CriteoBinary(self.path, self.schema, fold=True)
             batches = stored.batches(0, min(len(stored), wanted), READ_AT_ONCE)
         read = ClickArrays.of(islice(batches, -(-wanted // READ_AT_ONCE)))
         if len(read) < wanted:
