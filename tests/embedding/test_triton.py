@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gnomon.core.errors import DataError, MissingExtraError, SettingsError
 from gnomon.embedding import Bags, RobeLayout, reference
-from gnomon.embedding.functional import as_bfloat16, as_float32
+from gnomon.embedding.bfloat16 import as_bfloat16, as_float32
 
 torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton")

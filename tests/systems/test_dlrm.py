@@ -12,7 +12,7 @@ from gnomon.core.errors import DataError, SettingsError
 from gnomon.core.run import Run, find_runs
 from gnomon.core.task import DataSource, Task
 from gnomon.embedding import Bags, RobeLayout, reference
-from gnomon.embedding.functional import as_bfloat16, as_float32
+from gnomon.embedding.bfloat16 import as_bfloat16, as_float32
 from gnomon.recommend.config import DLRM_SMALL, DlrmConfig
 from gnomon.recommend.export import load_model
 from gnomon.results.check import check

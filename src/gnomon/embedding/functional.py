@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gnomon.core.errors import DataError, SettingsError
 from gnomon.embedding import reference
 from gnomon.embedding.bags import Bags, Integers, Pooling
+from gnomon.embedding.bfloat16 import Weights, as_bfloat16, as_float32
 from gnomon.embedding.layout import WIDEST_ROW, RobeLayout
 
 try:
@@ -29,7 +30,6 @@ except ImportError:  # installed without a compiler: NumPy does the work
     _native = None  # type: ignore[assignment]
 
 Floats = NDArray[np.float32]
-Weights = NDArray[np.float32] | NDArray[np.uint16]
 
 
 def compiled() -> str | None:
@@ -328,24 +328,6 @@ def allocate(count: int) -> Floats:
     array: Floats = _native.allocate(count)
     array[...] = 0
     return array
-
-
-def as_float32(array: Weights) -> Floats:
-    """The weights as float32: the same array, or bfloat16 widened."""
-    if array.dtype == np.uint16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array  # type: ignore[return-value]
-
-
-def as_bfloat16(array: Floats) -> NDArray[np.uint16]:
-    """Weights rounded to the nearest bfloat16 (ties to even), as uint16."""
-    bits = np.ascontiguousarray(array).view(np.uint32)
-    rounded = bits + (np.uint32(0x7FFF) + (bits >> 16 & 1))
-    # Rounding would carry a NaN's low bits into another value: a NaN keeps its top half, made quiet.
-    narrow: NDArray[np.uint16] = np.where(np.isnan(array), bits >> 16 | 0x40, rounded >> 16).astype(
-        np.uint16
-    )
-    return narrow
 
 
 def _on_float32(array: Weights, change: Any) -> None:

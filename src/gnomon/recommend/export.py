@@ -31,7 +31,7 @@ from gnomon.core.errors import (
 )
 from gnomon.core.files import write_atomically
 from gnomon.embedding import RobeLayout
-from gnomon.embedding.functional import as_bfloat16
+from gnomon.embedding.bfloat16 import as_bfloat16
 from gnomon.recommend.config import DlrmConfig
 from gnomon.recommend.graphs import bottom_graph, head_graph, top_graph
 

@@ -114,7 +114,7 @@ def _page(run: Run) -> Page:
         verdict=verdict,
         measurements=tuple(_measurement(run, name, stored) for name, stored in shown.items()),
         facts=tuple(_facts(run)),
-        environment=tuple(_flat(record["environment"])),
+        environment=tuple(flat(record["environment"])),
         files=tuple(_files(run.path)),
         probe_count=len(run.measurements) - len(shown),
     )
@@ -138,7 +138,7 @@ def _measurement(run: Run, name: str, stored: dict[str, Any]) -> Measurement:
         verdict=run.verdict.of(name),
         unfinished=stored["result"] is None,
         charts=tuple(charts),
-        settings=tuple(_flat(stored["settings"])),
+        settings=tuple(flat(stored["settings"])),
         missing=missing,
     )
 
@@ -185,9 +185,9 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         f"{100 * quality['factor']:g} % of the reference",
     )
     yield "specification", benchmark["specification"]
-    for name, value in _flat(record["system"]["description"]):
+    for name, value in flat(record["system"]["description"]):
         yield f"system: {name}", value
-    for name, value in _flat(record["options"]):
+    for name, value in flat(record["options"]):
         yield f"option: {name}", value
     for note in record.get("notes", []):
         yield "note", note
@@ -198,11 +198,11 @@ def _time(text: str) -> str:
     return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested mappings as rows of dotted names and text."""
     for key, value in data.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
             yield f"{prefix}{key}", ", ".join(str(item) for item in value) or "none"
         elif value is not None:

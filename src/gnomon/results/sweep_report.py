@@ -30,6 +30,7 @@ from gnomon.recommend.summary import (
 )
 from gnomon.recommend.sweep_folder import SweepState
 from gnomon.results.charts import Chart
+from gnomon.results.report import flat
 from gnomon.results.sweep_charts import auc_against_compression, auc_by_epoch
 
 REPORT_FILE = "report.html"
@@ -174,8 +175,8 @@ def render_sweep(sweep: SweepState, summary: SweepSummary, charts: Sequence[Char
         summary=summary,
         remarks=list(remarks(summary)),
         charts=charts,
-        settings=list(_flat(sweep.settings)),
-        environment=list(_flat(sweep.runs[-1].environment)),
+        settings=list(flat(sweep.settings)),
+        environment=list(flat(sweep.runs[-1].environment)),
         folder=sweep.path.name,
         files=[SUMMARY_FILE, ROWS_FILE, "sweep.json", "runs/"],
         version=__version__,
@@ -220,14 +221,3 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested mappings as rows of dotted names and text."""
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list):
-            yield f"{prefix}{key}", ", ".join(str(item) for item in value) or "none"
-        elif value is not None:
-            yield f"{prefix}{key}", str(value)

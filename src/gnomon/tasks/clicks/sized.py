@@ -12,11 +12,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs, Task
-from gnomon.tasks.clicks.auc import roc_auc
 from gnomon.tasks.clicks.batch import DENSE_FEATURES, MLPERF_V2, ClickBatch, ClickSchema
-from gnomon.tasks.clicks.task import impressions
+from gnomon.tasks.clicks.task import impressions, scored
 
 SEED = 1
 ZIPF_EXPONENT = 1.05
@@ -87,13 +85,7 @@ class CriteoSized(Task):
 
     def score(self, samples: IndexArray, outputs: Outputs) -> float:
         """Area under the ROC curve: about one half, whatever the model."""
-        scores = np.asarray(outputs, dtype=np.float32)
-        if scores.size != len(samples):
-            raise DataError(
-                f"clicks are scored from one probability a sample, got outputs of shape {scores.shape} "
-                f"for {len(samples)} samples"
-            )
-        return roc_auc(scores.ravel(), self._batch.labels[samples])
+        return scored(samples, outputs, self._batch.labels)
 
 
 class CriteoSizedMultiHot(CriteoSized):

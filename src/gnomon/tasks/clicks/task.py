@@ -33,6 +33,21 @@ def impressions(batch: ClickBatch) -> NDArray[np.void]:
     return records
 
 
+def scored(samples: IndexArray, outputs: Outputs, labels: NDArray[np.float32]) -> float:
+    """AUC of one probability a sample.
+
+    Raises:
+        DataError: Another number of outputs, or what `roc_auc` refuses.
+    """
+    scores = np.asarray(outputs, dtype=np.float32)
+    if scores.size != len(samples):
+        raise DataError(
+            f"clicks are scored from one probability a sample, got outputs of shape {scores.shape} "
+            f"for {len(samples)} samples"
+        )
+    return roc_auc(scores.ravel(), labels[samples])
+
+
 class Clicks(Task):
     """Predict the probability of a click.
 
@@ -83,10 +98,4 @@ class Clicks(Task):
 
     def score(self, samples: IndexArray, outputs: Outputs) -> float:
         """Area under the ROC curve over all samples together."""
-        scores = np.asarray(outputs, dtype=np.float32)
-        if scores.size != len(samples):
-            raise DataError(
-                f"clicks are scored from one probability a sample, got outputs of shape {scores.shape} "
-                f"for {len(samples)} samples"
-            )
-        return roc_auc(scores.ravel(), self._batch.labels[samples])
+        return scored(samples, outputs, self._batch.labels)
