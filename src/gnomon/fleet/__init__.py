@@ -1,4 +1,4 @@
-"""The fleet protocol: federated rounds with a time and energy ledger, and the choice of K and E at the least cost.
+"""The fleet protocol: federated rounds with a time and energy ledger, and K and E chosen at the least cost.
 
 K is the number of clients a round, E the number of local iterations (Luo et al., INFOCOM 2021 and JSAC 2021).
 """

@@ -67,7 +67,7 @@ class FederatedData:
 def dealt(
     features: NDArray[np.float32], labels: NDArray[np.int64], parts: Sequence[NDArray[np.int64]]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Features and labels in the order of clients, and the offsets between clients; `parts[k]` are client k's rows."""
+    """Features and labels in the order of clients, and offsets; `parts[k]` are client k's rows."""
     order = np.concatenate(parts)
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     return np.ascontiguousarray(features[order]), labels[order], offsets

@@ -1,7 +1,8 @@
-"""What a fleet's devices cost: seconds and joules of an iteration and of an exchange of the model, per client.
+"""What a fleet's devices cost: seconds and joules of an iteration and of an exchange of the model.
 
-The terms are those of Luo et al., "Cost-effective federated learning design" (INFOCOM 2021), section III: client k
-takes `compute_s[k] * E + communication_s[k]` seconds and `compute_j[k] * E + communication_j[k]` joules a round.
+The terms are those of Luo et al., "Cost-effective federated learning design" (INFOCOM 2021), section III: in
+a round, client k takes `compute_s[k] * E + communication_s[k]` seconds and
+`compute_j[k] * E + communication_j[k]` joules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is trained: a model as one parameter vector, local training on one client, and loss over all of them."""
+"""What is trained: a model as one parameter vector, local training of a client, and the loss over all."""
 
 from __future__ import annotations
 

@@ -49,12 +49,21 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """A controller's word that it wants no further round, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Order:
     """One round as the server wants it.
 
     Attributes:
         round_number: From 0.
-        clients: Those asked to take part, shape (K',): K, or more if the server over-selects.
+        clients: Those asked to take part, shape (K',), each once: K, or more if the server over-selects, or
+            fewer if sampling with replacement drew one twice.
+        draws: How often each was drawn, shape (K',): its update counts so many times.
         wanted: K: how many reports complete the round.
         local_iterations: E.
         learning_rate: Of this round.
@@ -64,6 +73,7 @@ class Order:
 
     round_number: int
     clients: NDArray[np.int64]
+    draws: NDArray[np.int64]
     wanted: int
     local_iterations: int
     learning_rate: float

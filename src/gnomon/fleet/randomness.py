@@ -33,11 +33,11 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def batch_indices(
     seed: int, round_number: int, client: int, iterations: int, batch_size: int, samples: int
 ) -> NDArray[np.int64]:
-    """Which of a client's samples each local iteration uses, drawn with replacement, shape (iterations, batch_size).
+    """A client's samples for each local iteration, drawn with replacement, shape (iterations, batch_size).
 
-    SplitMix64 as a counter-based generator (Steele et al., OOPSLA 2014): a generator object per client and round
-    would cost more than the training of a small model. The product with `samples` takes the upper 32 bits, so
-    the bias is below `samples / 2**32`.
+    SplitMix64 as a counter-based generator (Steele et al., OOPSLA 2014): a generator object per client and
+    round would cost more than the training of a small model. The product with `samples` takes the upper
+    32 bits, so the bias is below `samples / 2**32`.
     """
     key = np.array([seed], dtype=np.uint64)
     with np.errstate(over="ignore"):

@@ -1,0 +1,79 @@
+"""What a federation is run with: sampling, local training, aggregation, deadlines, target and limits."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from gnomon.core.errors import SettingsError
+from gnomon.core.spec import Declared
+
+
+class FederatedSettings(Declared):
+    """Settings of one federation; times are seconds of the fleet's own clock, energies joules."""
+
+    gamma: float = Field(default=0.5, ge=0, le=1, description="dollars a joule; 1 - gamma a second")
+    seed: int = Field(default=0, ge=0)
+    target_loss: float | None = Field(
+        default=None, description="training ends when the loss is there"
+    )
+    max_rounds: int = Field(default=2000, ge=1)
+    max_local_iterations: int = Field(default=100, ge=1, description="greatest E to consider")
+    batch_size: int = Field(default=24, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
+    decay: str = Field(
+        default="exponential:0.996",
+        description="of the learning rate: constant, exponential:FACTOR a round, inverse[:ROUNDS]",
+    )
+    proximal: float = Field(default=0.0, ge=0, description="mu of FedProx")
+    sampling: Literal["uniform", "weighted"] = "uniform"
+    over_selection: float = Field(default=1.0, ge=1, description="clients asked, per client wanted")
+    deadline_s: float | None = Field(default=None, gt=0, description="later reports are not used")
+    aggregation: str = "samples"
+    server_optimizer: str = "avg"
+    max_update_norm: float | None = Field(default=None, gt=0)
+    clip_norm: float | None = Field(default=None, gt=0, description="of differential privacy")
+    noise_multiplier: float = Field(default=0.0, ge=0, description="of differential privacy")
+    evaluate_every: int = Field(default=1, ge=0, description="rounds between losses; 0 for never")
+
+    @field_validator("gamma", "learning_rate", "proximal", "noise_multiplier")
+    @classmethod
+    def _finite(cls, value: float) -> float:
+        if not math.isfinite(value):
+            raise ValueError("must be a finite number")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.learning_rate_at(0)
+        if self.noise_multiplier and self.clip_norm is None:
+            raise ValueError("noise needs a bound on what it hides: set clip_norm as well")
+        if self.target_loss is not None and not self.evaluate_every:
+            raise ValueError("a target loss needs evaluations: set evaluate_every to 1 or more")
+        return self
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate of the round after `step` rounds of one course of training.
+
+        Raises:
+            SettingsError: `decay` is none of the known kinds.
+        """
+        match = re.fullmatch(r"(constant|exponential|inverse)(?::([0-9.eE+-]+))?", self.decay)
+        try:
+            if match is None:
+                raise ValueError
+            parameter = float(match[2]) if match[2] else 1.0
+            if not (math.isfinite(parameter) and parameter > 0):
+                raise ValueError
+        except ValueError:
+            raise SettingsError(
+                f"decay is constant, exponential:FACTOR or inverse:ROUNDS, got {self.decay!r}"
+            ) from None
+        if match[1] == "exponential":
+            return float(self.learning_rate * parameter**step)
+        if match[1] == "inverse":
+            return self.learning_rate / (1 + step / parameter)
+        return self.learning_rate

@@ -1,0 +1,99 @@
+"""A simulated fleet: clients really train, the devices' figures say what it takes, on a virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gnomon.fleet.behaviour import Behaviour
+from gnomon.fleet.orders import Order, Outcome, Report, Reports
+from gnomon.fleet.server import Server
+
+
+def simulate(
+    server: Server,
+    behaviour: Behaviour | None = None,
+    observer: Callable[[Server], None] | None = None,
+) -> None:
+    """Run a federation to its end, or on to it if it was restored.
+
+    Args:
+        server: The federation; its `devices` say what a round takes.
+        behaviour: Which clients are away, drop out or slow down; None for a fleet without faults.
+        observer: Called after every round.
+    """
+    behaviour = behaviour or Behaviour()
+    clients, seed = len(server.devices), server.settings.seed
+    while server.ended is None:
+        now_s = started_s = server.ledger.duration_s
+        available = behaviour.available(clients, now_s, seed)
+        while available is not None and not len(available):
+            now_s = behaviour.next_change_s(clients, now_s, seed)
+            available = behaviour.available(clients, now_s, seed)
+        order = server.next_order(available)
+        if order is None:
+            return
+        server.receive(order, carry_out(server, order, behaviour, waited_s=now_s - started_s))
+        if observer:
+            observer(server)
+
+
+def carry_out(server: Server, order: Order, behaviour: Behaviour, waited_s: float = 0.0) -> Reports:
+    """One round: who reports when, at what energy, and with which update.
+
+    The round is complete with the `wanted`-th report, or at the deadline, or when nobody is left to wait for.
+    Whoever is still working then stops: it has used the energy of the share of its work that it did.
+
+    Args:
+        server: Gives devices, learner and settings.
+        order: What the server asked for.
+        behaviour: Faults.
+        waited_s: Time nobody was available before the round; part of its duration.
+    """
+    devices = server.devices
+    clients, iterations = order.clients, order.local_iterations
+    fates = behaviour.fates(order, server.settings.seed)
+    whole_s = devices.duration_s(iterations)[clients] * fates.slowdown
+    compute_s = devices.compute_s[clients] * iterations * fates.slowdown
+    whole_j = devices.energy_j(iterations)[clients] * fates.slowdown
+    compute_j = devices.compute_j[clients] * iterations * fates.slowdown
+    dropped = fates.dropped_after < 1
+    until_s = np.where(dropped, whole_s * fates.dropped_after, whole_s)
+    deadline_s = np.inf if order.deadline_s is None else order.deadline_s
+
+    in_time = np.sort(until_s[~dropped & (until_s <= deadline_s)])
+    if len(in_time) >= order.wanted:
+        end_s = float(in_time[order.wanted - 1])
+    else:
+        end_s = float(min(until_s.max(), deadline_s))
+    spent_s = np.minimum(until_s, end_s)
+    share = np.divide(spent_s, whole_s, out=np.ones_like(spent_s), where=whole_s > 0)
+
+    working = np.flatnonzero(~dropped & (until_s <= end_s))
+    updates, losses = server.learner.train(
+        order.parameters, clients[working], server.local_training(order)
+    )
+    trained = {int(place): row for row, place in enumerate(working)}
+    reports = tuple(
+        Report(
+            client=int(client),
+            outcome=_outcome(float(until_s[place]), bool(dropped[place]), end_s, deadline_s),
+            update=updates[trained[place]] if place in trained else None,
+            samples=int(server.samples[client]),
+            loss=float(losses[trained[place]]) if place in trained else float("nan"),
+            duration_s=float(spent_s[place]),
+            compute_s=float(compute_s[place] * share[place]),
+            energy_j=float(whole_j[place] * share[place]),
+            compute_j=float(compute_j[place] * share[place]),
+        )
+        for place, client in enumerate(clients)
+    )
+    return Reports(reports, duration_s=waited_s + end_s)
+
+
+def _outcome(until_s: float, dropped: bool, end_s: float, deadline_s: float) -> Outcome:
+    """What became of a client that would be busy for `until_s` in a round that ended at `end_s`."""
+    if until_s <= end_s:
+        return Outcome.DROPPED if dropped else Outcome.USED
+    return Outcome.LATE if until_s > deadline_s else Outcome.SPARE
