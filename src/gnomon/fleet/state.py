@@ -57,7 +57,9 @@ class State:
 class Controller(Protocol):
     """Chooses K and E, round by round: `K, E = controller.next(state)`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As it was asked for (`fixed`, `paper`, `adaptive`)."""
 
     def next(self, state: State) -> Decision | Stop:
         """The next round, or the wish to stop."""
