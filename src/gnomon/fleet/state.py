@@ -27,6 +27,10 @@ class State:
         history: The ledger's rounds so far (`ledger.ROUND`), oldest first.
         max_local_iterations: Greatest E to consider.
         seed: Of the federation.
+        max_duration_s: Seconds that may be spent; None for no limit.
+        max_energy_j: Joules that may be spent; None for no limit.
+        weighted_sampling: Clients are drawn with probabilities p_k and replacement; else uniformly.
+        averaged: Models whose average `average_loss` in the history is of.
     """
 
     devices: Devices
@@ -37,6 +41,10 @@ class State:
     history: Rows = field(repr=False)
     max_local_iterations: int
     seed: int
+    max_duration_s: float | None = None
+    max_energy_j: float | None = None
+    weighted_sampling: bool = False
+    averaged: int = 8
 
     @property
     def clients(self) -> int:
