@@ -37,7 +37,12 @@ class Digits(Task):
         self._path = path
 
     @cached_property
-    def _data(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def stored(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """All images, shape (1797, 8, 8), 0 to 16, and their labels; the first 1,000 are for training.
+
+        Raises:
+            DataError: The file is missing, or is not what it should be.
+        """
         mend = "reinstall gnomon, or write it with tools/train_digits.py"
         try:
             with np.load(self._path, allow_pickle=False) as stored:
@@ -57,6 +62,11 @@ class Digits(Task):
             )
         if images.dtype != np.uint8 or images.max() > 16 or labels.max() >= CLASSES:
             raise DataError(f"data set {self._path} holds other values than digits do: {mend}")
+        return images, labels
+
+    @cached_property
+    def _data(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        images, labels = self.stored
         return images[TRAINED:], labels[TRAINED:]
 
     def __len__(self) -> int:
