@@ -29,6 +29,7 @@ ROUND = np.dtype(
         ("duration_s", np.float64),
         ("energy_j", np.float64),
         ("loss", np.float64),  # after the round; NaN if it was not evaluated
+        ("average_loss", np.float64),  # of the average of the last `server.AVERAGED` models
         ("quality", np.float64),
     ]
 )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import json
 import math
-from dataclasses import dataclass, replace
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +22,39 @@ from gnomon.core.files import write_atomically
 from gnomon.fleet.devices import Devices, Floats
 from gnomon.fleet.learner import Learner, LocalTraining
 from gnomon.fleet.ledger import CLIENT, ROUND, Ledger
-from gnomon.fleet.orders import Decision, Order, Outcome, Parameters, Report, Reports, Stop
+from gnomon.fleet.orders import Decision, Order, Outcome, Parameters, Reports, Stop
 from gnomon.fleet.randomness import keyed
+from gnomon.fleet.server_optimizers import initial_state, restored_state
 from gnomon.fleet.settings import FederatedSettings
 from gnomon.fleet.state import Controller, State
+from gnomon.fleet.update_rule import UpdateRule
 
 SAVED = "server.npz"
 DIVERGED = 10.0
 """A loss of so many times the initial one ends training: it does not come back from there."""
+AVERAGED = 8
+"""Models whose average is evaluated: with few clients a round models jump about, their average hardly."""
 FRUITLESS_ROUNDS = 20
 """So many rounds in a row without a usable report end training."""
+
+_ARRAYS = ("parameters", "best", "recent", "rounds", "clients")
 
 
 @dataclass(frozen=True)
 class Ended:
     """Why a federation is over."""
 
-    reason: Literal["target", "rounds", "stopped", "diverged", "no reports"]
+    reason: Literal["target", "rounds", "budget", "stopped", "diverged", "no reports"]
     why: str
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Where a federation stands after a whole round: what `save` writes."""
+
+    arrays: dict[str, NDArray[Any]]
+    recent: tuple[Parameters, ...]
+    rest: dict[str, Any]
 
 
 class Server:
@@ -71,14 +87,18 @@ class Server:
         self.controller = controller
         self.ledger = Ledger()
         self.ended: Ended | None = None
+        self._rule = UpdateRule.of(settings)
         self._initial = learner.initial(settings.seed)
+        self._optimizer = initial_state(self._rule.optimizer, len(self._initial))
         self.parameters: Parameters = self._initial
         self.initial_loss = self._loss(self._initial) if settings.evaluate_every else math.nan
         self._best, self._best_loss = self._initial, self.initial_loss
         self._best_step = 0
         self._step = 0
+        self._recent: list[Parameters] = []
         self._decision: Decision | None = None
         self._fruitless = 0
+        self._standing = self._stands()
 
     @property
     def state(self) -> State:
@@ -93,6 +113,10 @@ class Server:
             history=self.ledger.rounds,
             max_local_iterations=settings.max_local_iterations,
             seed=settings.seed,
+            max_duration_s=settings.max_duration_s,
+            max_energy_j=settings.max_energy_j,
+            weighted_sampling=settings.sampling == "weighted",
+            averaged=AVERAGED,
         )
 
     def next_order(self, available: NDArray[np.int64] | None = None) -> Order | None:
@@ -114,7 +138,9 @@ class Server:
         decision = self._within_limits(decision)
         self._decision = decision
         self._start_from(decision.start)
-        clients, draws = self._sample(number, decision.clients_per_round, available)
+        clients, draws = sampled_clients(
+            self.settings, self.weights, number, decision.clients_per_round, available
+        )
         return Order(
             round_number=number,
             clients=clients,
@@ -131,7 +157,7 @@ class Server:
         decision = self._decision
         if decision is None or order.round_number != len(self.ledger.rounds):
             raise ValueError(f"reports for round {order.round_number}, which was not asked for")
-        screened = tuple(self._screened(report) for report in reports.reports)
+        screened = self._rule.screened(reports.reports, self.parameters)
         used = [
             (report, int(drawn))
             for report, drawn in zip(screened, order.draws, strict=True)
@@ -139,12 +165,15 @@ class Server:
         ]
         if used:
             self._fruitless = 0
-            self.parameters = self._aggregated(order, used)
+            self._optimizer, self.parameters = self._rule.apply(
+                self._optimizer, self.parameters, order, used, self.weights
+            )
         else:
             self._fruitless += 1
         step = self._step
         self._step += 1
-        loss, quality = self._evaluated(order.round_number)
+        self._recent = [*self._recent[1 - AVERAGED :], self.parameters]
+        loss, average_loss, quality = self._evaluated(order.round_number)
         self.ledger.add(
             screened,
             order.draws.tolist(),
@@ -157,10 +186,12 @@ class Server:
             learning_rate=order.learning_rate,
             duration_s=reports.duration_s,
             loss=loss,
+            average_loss=average_loss,
             quality=quality,
         )
         self._decision = None
         self._judge(order.round_number, loss)
+        self._standing = self._stands()
 
     def local_training(self, order: Order) -> LocalTraining:
         """How the clients of this order train."""
@@ -183,63 +214,25 @@ class Server:
         return decision
 
     def _start_from(self, start: str) -> None:
+        if start == "here":
+            return
+        self._recent = []
+        self._optimizer = initial_state(self._rule.optimizer, len(self._initial))
         if start == "beginning":
             self.parameters, self._step = self._initial, 0
-        elif start == "best":
+        else:
             self.parameters, self._step = self._best, self._best_step
 
-    def _sample(
-        self, number: int, wanted: int, available: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The clients to ask, and how often each was drawn."""
-        pool = np.arange(len(self.devices)) if available is None else available
-        generator = keyed(self.settings.seed, "clients", number)
-        asked = math.ceil(wanted * self.settings.over_selection - 1e-9)
-        if self.settings.sampling == "weighted":
-            shares = self.weights[pool] / self.weights[pool].sum()
-            drawn = generator.choice(pool, size=asked, replace=True, p=shares)
-            clients, draws = np.unique(drawn, return_counts=True)
-            return clients.astype(np.int64), draws.astype(np.int64)
-        clients = np.sort(generator.choice(pool, size=min(asked, len(pool)), replace=False))
-        return clients.astype(np.int64), np.ones(len(clients), dtype=np.int64)
-
-    def _screened(self, report: Report) -> Report:
-        """The report, rejected if its update cannot be used."""
-        if report.outcome is not Outcome.USED:
-            return report
-        update = report.update
-        if update is None or update.shape != self.parameters.shape:
-            shape = None if update is None else update.shape
-            return replace(
-                report,
-                outcome=Outcome.REJECTED,
-                update=None,
-                note=f"update has shape {shape}, the model {self.parameters.shape}",
-            )
-        if not np.isfinite(update).all():
-            return replace(
-                report, outcome=Outcome.REJECTED, update=None, note="update is not finite"
-            )
-        return report
-
-    def _aggregated(self, order: Order, used: list[tuple[Report, int]]) -> Parameters:
-        updates = np.stack([report.update for report, _ in used if report.update is not None])
-        drawn = np.array([drawn for _, drawn in used], dtype=np.float64)
-        counts = np.array([report.samples for report, _ in used], dtype=np.float64)
-        shares = drawn if self.settings.sampling == "weighted" else drawn * counts
-        shares = (shares / shares.sum()).astype(np.float32)
-        aggregated: Parameters = self.parameters + shares @ updates
-        return aggregated
-
-    def _evaluated(self, number: int) -> tuple[float, float]:
-        """Loss and quality after this round; NaN if they are not due."""
+    def _evaluated(self, number: int) -> tuple[float, float, float]:
+        """Loss, loss of the average of recent models, and quality after this round; NaN if not due."""
         every = self.settings.evaluate_every
         if not every or (number + 1) % every:
-            return math.nan, math.nan
+            return math.nan, math.nan, math.nan
         loss = self._loss(self.parameters)
         if loss < self._best_loss:
             self._best, self._best_loss, self._best_step = self.parameters, loss, self._step
-        return loss, self.learner.quality(self.parameters)
+        average: Parameters = np.stack(self._recent).mean(axis=0)
+        return loss, self._loss(average), self.learner.quality(self.parameters)
 
     def _loss(self, parameters: Parameters) -> float:
         loss = self.learner.loss(parameters)
@@ -255,32 +248,60 @@ class Server:
                 f"the loss is {loss:.3g} after round {number}, it was {self.initial_loss:.3g} at first: "
                 f"use a smaller learning rate",
             )
+        elif overdrawn := self._overdrawn():
+            self.ended = Ended("budget", f"round {number} went over the {overdrawn} allowed")
         elif self._fruitless >= FRUITLESS_ROUNDS:
             self.ended = Ended(
                 "no reports",
                 f"no client reported anything usable in {FRUITLESS_ROUNDS} rounds: see the ledger's notes",
             )
 
+    def _overdrawn(self) -> str:
+        """The budget that was spent and more, in words; empty if there is none."""
+        most_s, most_j = self.settings.max_duration_s, self.settings.max_energy_j
+        if most_s is not None and self.ledger.duration_s > most_s:
+            return f"{most_s:g} s"
+        if most_j is not None and self.ledger.energy_j > most_j:
+            return f"{most_j:g} J"
+        return ""
+
+    def _stands(self) -> _Standing:
+        """How it stands now; arrays are replaced, never written to, so that this is cheap."""
+        return _Standing(
+            {
+                "parameters": self.parameters,
+                "best": self._best,
+                "rounds": self.ledger.rounds,
+                "clients": self.ledger.clients,
+                **self._optimizer,
+            },
+            tuple(self._recent),
+            {
+                "best_loss": self._best_loss,
+                "best_step": self._best_step,
+                "step": self._step,
+                "fruitless": self._fruitless,
+                "ended": vars(self.ended) if self.ended else None,
+            },
+        )
+
     def save(self, folder: Path) -> None:
-        """Write everything a restarted server needs; whole or not at all."""
-        arrays = {
-            "parameters": self.parameters,
-            "best": self._best,
-            "rounds": self.ledger.rounds,
-            "clients": self.ledger.clients,
-        }
-        rest = {
+        """Write everything a restarted server needs, as of the last whole round; whole or not at all.
+
+        May be called after an interruption in the middle of a round.
+        """
+        standing = self._standing
+        rounds = len(standing.arrays["rounds"])
+        rest = standing.rest | {
             "settings": self.settings.model_dump(mode="json"),
             "initial_loss": self.initial_loss,
-            "best_loss": self._best_loss,
-            "best_step": self._best_step,
-            "step": self._step,
-            "fruitless": self._fruitless,
-            "ended": vars(self.ended) if self.ended else None,
-            "notes": [[*place, note] for place, note in self.ledger.notes.items()],
+            "notes": [
+                [*place, note] for place, note in self.ledger.notes.items() if place[0] < rounds
+            ],
         }
+        recent = np.array(standing.recent, dtype=np.float32).reshape(-1, len(self.parameters))
         buffer = io.BytesIO()
-        np.savez(buffer, rest=np.array(json.dumps(rest)), **arrays)  # type: ignore[arg-type]
+        np.savez(buffer, rest=np.array(json.dumps(rest)), recent=recent, **standing.arrays)  # type: ignore[arg-type]
         write_atomically(folder / SAVED, buffer.getvalue())
 
     def restore(self, folder: Path) -> None:
@@ -291,12 +312,11 @@ class Server:
         """
         path = folder / SAVED
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 rest = json.loads(str(stored["rest"]))
-                arrays = {
-                    name: stored[name] for name in ("parameters", "best", "rounds", "clients")
-                }
-        except (OSError, ValueError, KeyError, EOFError) as error:
+                arrays = {name: stored[name] for name in _ARRAYS}
+                optimizer = restored_state(self._rule.optimizer, len(self._initial), stored)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} cannot be read ({error}): start the federation anew") from None
         if rest["settings"] != self.settings.model_dump(mode="json"):
             raise DataError(f"{path} was saved with other settings: start the federation anew")
@@ -305,9 +325,40 @@ class Server:
         if arrays["parameters"].shape != self._initial.shape:
             raise DataError(f"{path} holds another model: start the federation anew")
         self.parameters, self._best = arrays["parameters"], arrays["best"]
+        self._recent = list(arrays["recent"])
+        self._optimizer = optimizer
         notes = {(int(a), int(b)): str(note) for a, b, note in rest["notes"]}
         self.ledger = Ledger.of(arrays["rounds"], arrays["clients"], notes)
         self.initial_loss, self._best_loss = rest["initial_loss"], rest["best_loss"]
         self._best_step, self._step = rest["best_step"], rest["step"]
         self._fruitless = rest["fruitless"]
         self.ended = Ended(**rest["ended"]) if rest["ended"] else None
+        self._standing = self._stands()
+
+
+def sampled_clients(
+    settings: FederatedSettings,
+    weights: Floats,
+    number: int,
+    wanted: int,
+    available: NDArray[np.int64] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The clients to ask in a round, and how often each was drawn; the seed alone decides.
+
+    Args:
+        settings: Seed, sampling and over-selection.
+        weights: p_k, shape (N,).
+        number: Of the round.
+        wanted: K.
+        available: Who can be asked; all if None.
+    """
+    pool = np.arange(len(weights)) if available is None else available
+    generator = keyed(settings.seed, "clients", number)
+    asked = math.ceil(wanted * settings.over_selection - 1e-9)
+    if settings.sampling == "weighted":
+        shares = weights[pool] / weights[pool].sum()
+        drawn = generator.choice(pool, size=asked, replace=True, p=shares)
+        clients, draws = np.unique(drawn, return_counts=True)
+        return clients.astype(np.int64), draws.astype(np.int64)
+    clients = np.sort(generator.choice(pool, size=min(asked, len(pool)), replace=False))
+    return clients.astype(np.int64), np.ones(len(clients), dtype=np.int64)

@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from gnomon.core.errors import SettingsError
 from gnomon.core.spec import Declared
+from gnomon.fleet.aggregate import parse_aggregation
+from gnomon.fleet.server_optimizers import parse_server_optimizer
 
 
 class FederatedSettings(Declared):
@@ -21,6 +23,8 @@ class FederatedSettings(Declared):
         default=None, description="training ends when the loss is there"
     )
     max_rounds: int = Field(default=2000, ge=1)
+    max_duration_s: float | None = Field(default=None, gt=0, description="training ends past it")
+    max_energy_j: float | None = Field(default=None, gt=0, description="training ends past it")
     max_local_iterations: int = Field(default=100, ge=1, description="greatest E to consider")
     batch_size: int = Field(default=24, ge=1)
     learning_rate: float = Field(default=0.1, gt=0)
@@ -49,6 +53,8 @@ class FederatedSettings(Declared):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self.learning_rate_at(0)
+        parse_aggregation(self.aggregation)
+        parse_server_optimizer(self.server_optimizer)
         if self.noise_multiplier and self.clip_norm is None:
             raise ValueError("noise needs a bound on what it hides: set clip_norm as well")
         if self.target_loss is not None and not self.evaluate_every:
