@@ -7,22 +7,47 @@ import numpy as np
 import pytest
 
 import gnomon
+from gnomon.core.errors import DataError
 from gnomon.core.protocol import Protocol
 from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS, TASKS
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import DataSource, Task
+from gnomon.fleet.assembly import assemble
+from gnomon.fleet.system import FleetSystem
+from gnomon.loadgen.system import System
 from gnomon.results.check import check
 
 SOME = 32
 
 
-def ready_systems():
+def measured_by(protocol):
+    """Benchmarks of this protocol."""
+    return [name for name in BENCHMARKS.names() if BENCHMARKS.load(name).protocol == protocol]
+
+
+def brings_data(task_name):
+    """Whether a task has its own data; others need files that a person brings."""
+    return not getattr(TASKS.load(task_name), "needs", "")
+
+
+SLOW = (pytest.mark.slow, pytest.mark.timeout(600))
+READY_TASKS = [name for name in TASKS.names() if brings_data(name)]
+READY_BENCHMARKS = [name for name in BENCHMARKS.names() if brings_data(BENCHMARKS.load(name).task)]
+SHORTEST = {
+    "load": {"performance": False},
+    "fleet": {"controller": "fixed:10,10"},
+}
+"""By protocol: options of a run that is short and still reaches its quality."""
+
+
+def ready_systems(kind=object):
     """Systems that can be made without options; one that needs a model cannot be tried here."""
     return [
         name
         for name in SYSTEMS.names()
-        if all(
+        if issubclass(SYSTEMS.load(name), kind)
+        and all(
             parameter.default is not parameter.empty
             for parameter in inspect.signature(SYSTEMS.load(name)).parameters.values()
         )
@@ -37,7 +62,7 @@ def some_samples(task):
 
 def task_for(system_name):
     """The task of the first benchmark that is measured on this system by default, or of any."""
-    declared = [BENCHMARKS.load(name) for name in BENCHMARKS.names()]
+    declared = [BENCHMARKS.load(name) for name in measured_by("load")]
     chosen = [benchmark for benchmark in declared if benchmark.default_system == system_name]
     return TASKS.load((chosen or declared)[0].task)()
 
@@ -56,16 +81,26 @@ def test_a_benchmark_declares_parts_that_exist_and_can_be_written_down(name):
     assert Benchmark.model_validate(json.loads(declared.model_dump_json())) == declared
 
 
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", READY_BENCHMARKS)
 def test_a_benchmark_accepts_its_own_defaults(name):
     declared = BENCHMARKS.load(name)
     protocol = PROTOCOLS.load(declared.protocol)
     protocol.prepare(declared, TASKS.load(declared.task)(), protocol.options())
 
 
-@pytest.mark.parametrize("name", BENCHMARKS.names())
+@pytest.mark.parametrize("name", sorted(set(BENCHMARKS.names()) - set(READY_BENCHMARKS)))
+def test_a_benchmark_of_data_that_a_person_brings_says_which_and_how(tmp_path, name):
+    with pytest.raises(DataError, match="--data"):
+        gnomon.run(name, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=SLOW if name.endswith("-cnn") else ()) for name in READY_BENCHMARKS],
+)
 def test_a_benchmark_reaches_its_quality_on_its_default_system_and_checks_out(tmp_path, name):
-    run = gnomon.run(name, performance=False, out=tmp_path)
+    run = gnomon.run(name, out=tmp_path, **SHORTEST[BENCHMARKS.load(name).protocol])
     assert run.status == "complete"
     assert run.verdict.valid, run.verdict.failures
     assert not run.verdict.comparable  # quick rules never are
@@ -83,7 +118,7 @@ def test_a_protocol_carries_its_registered_name_and_refuses_unknown_options(name
     assert isinstance(protocol.profile(protocol.options()), str)
 
 
-@pytest.mark.parametrize("name", TASKS.names())
+@pytest.mark.parametrize("name", READY_TASKS)
 def test_a_task_has_a_name_a_metric_and_a_fingerprinted_source(name):
     task = TASKS.load(name)()
     assert isinstance(task, Task)
@@ -97,7 +132,7 @@ def test_a_task_has_a_name_a_metric_and_a_fingerprinted_source(name):
     assert source.sha256 == TASKS.load(name)().source().sha256
 
 
-@pytest.mark.parametrize("name", TASKS.names())
+@pytest.mark.parametrize("name", READY_TASKS)
 def test_a_task_gives_one_input_a_sample_in_the_order_asked_for(name):
     task = TASKS.load(name)()
     asked = some_samples(task)
@@ -117,7 +152,7 @@ def test_a_system_can_be_described_before_it_is_loaded_and_closed_without_it(nam
     system.close()
 
 
-@pytest.mark.parametrize("name", ready_systems())
+@pytest.mark.parametrize("name", ready_systems(System))
 def test_a_system_answers_every_sample_in_order_whole_or_in_parts(name):
     task = task_for(name)
     asked = some_samples(task)
@@ -135,7 +170,7 @@ def test_a_system_answers_every_sample_in_order_whole_or_in_parts(name):
         system.close()
 
 
-@pytest.mark.parametrize("name", ready_systems())
+@pytest.mark.parametrize("name", ready_systems(System))
 def test_a_system_may_be_loaded_again_with_other_samples(name):
     task = task_for(name)
     asked = some_samples(task)
@@ -148,8 +183,23 @@ def test_a_system_may_be_loaded_again_with_other_samples(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in BENCHMARKS.names() if name in TASKS.names()] or TASKS.names()
+    "name", [name for name in ready_systems(FleetSystem) if SYSTEMS.load(name).virtual_clock]
 )
+def test_a_simulated_fleet_carries_a_federation_to_its_end(tmp_path, name):
+    declared = BENCHMARKS.load("federated-digits")
+    options = PROTOCOLS.load("fleet").options(max_rounds=5)
+    federation = assemble(declared, TASKS.load(declared.task)(), options)
+    server, seen = federation.server("fixed:3,2"), []
+    system = SYSTEMS.load(name)()
+    system.load(federation, tmp_path)
+    system.drive(server, seen.append)
+    system.close()
+    assert server.ended.reason == "rounds"
+    assert seen == [server] * 5
+    assert server.ledger.disagreements() == []
+
+
+@pytest.mark.parametrize("name", [name for name in measured_by("load") if name in TASKS.names()])
 def test_an_answer_survives_the_accuracy_log(name):
     """The score from decoded bytes is the score of the answers themselves."""
     declared = BENCHMARKS.load(name)

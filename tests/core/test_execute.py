@@ -405,3 +405,32 @@ def test_a_run_without_notes_warns_of_nothing(out):
         run = gnomon.run("digits", system=Scores(), out=out, **ACCURACY_ONLY)
     assert [warning for warning in told if issubclass(warning.category, GnomonWarning)] == []
     assert json.loads((run.path / "run.json").read_text())["notes"] == []
+
+
+# --- data of one's own, and systems of other protocols
+
+
+def test_data_for_a_task_that_takes_none_is_told_before_a_folder_is_made(out):
+    with pytest.raises(UsageError, match="task 'clicks' has its own data and takes no other"):
+        gnomon.run("dlrm", data=out / "mine", out=out)
+    assert not find_runs(out)
+
+
+def test_data_of_ones_own_is_on_record_and_used_again(out, tmp_path):
+    from gnomon.results.check import check
+    from gnomon.tasks.digits import DATA
+
+    mine = tmp_path / "mine.npz"
+    mine.write_bytes((DATA / "digits.npz").read_bytes())
+    run = gnomon.run("digits", data=mine, out=out, **ACCURACY_ONLY)
+    assert run.record["data_path"] == str(mine)
+    assert check(run.path).fine
+    mine.unlink()
+    with pytest.raises(GnomonError, match="is missing"):
+        check(run.path)
+
+
+def test_a_system_of_another_protocol_is_refused_by_name(out):
+    with pytest.raises(SettingsError, match="'simulated' is none that the protocol 'load'"):
+        gnomon.run("digits", system="simulated", out=out)
+    assert not find_runs(out)

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.core import units
-from gnomon.core.units import format_bytes, format_count, format_duration_ns, format_rate
+from gnomon.core.units import (
+    format_bytes,
+    format_count,
+    format_dollars,
+    format_duration_ns,
+    format_energy,
+    format_rate,
+    format_seconds,
+)
 
 NS = {"ns": 1, "µs": 1e3, "ms": 1e6, "s": 1e9}
 BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -175,3 +183,53 @@ def test_a_count_shown_in_the_docstring_is_what_comes_out(text):
 def test_bytes_shown_in_the_docstring_are_what_comes_out(text):
     number, unit = number_and_unit(text)
     assert format_bytes(number * BYTES[unit]) == text
+
+
+# --- federations: long times on a virtual clock, joules, dollars
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "text"),
+    [
+        (0.0042, "4.20 ms"),
+        (99.4, "99.4 s"),
+        (100, "1 min 40 s"),
+        (302.4, "5 min 02 s"),
+        (3599.6, "1 h 00 min"),
+        (3725, "1 h 02 min"),
+        (86399, "1 d 00 h"),
+        (273_900, "3 d 04 h"),
+        (float("inf"), "inf s"),
+    ],
+)
+def test_a_long_time_is_in_words(duration_s, text):
+    assert format_seconds(duration_s) == text
+
+
+@given(st.floats(100, 1e9))
+def test_a_long_time_in_words_is_right_to_half_of_its_last_unit(duration_s):
+    sizes = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+    parts = re.findall(r"([\d,]+) (d|h|min|s)", format_seconds(duration_s))
+    said_s = sum(int(number.replace(",", "")) * sizes[unit] for number, unit in parts)
+    assert abs(said_s - duration_s) <= sizes[parts[-1][1]] / 2 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("energy_j", "text"),
+    [
+        (0, "0.00 mJ"),
+        (0.00421, "4.21 mJ"),
+        (12.34, "12.3 J"),
+        (1500, "1.50 kJ"),
+        (2.5e6, "2.50 MJ"),
+    ],
+)
+def test_energy_has_three_digits_and_the_unit_that_suits(energy_j, text):
+    assert format_energy(energy_j) == text
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"), [(12.344, "$12.34"), (0.0012342, "$0.001234"), (98765, "$98,765")]
+)
+def test_dollars_have_four_digits_and_a_whole_part_that_is_whole(dollars, text):
+    assert format_dollars(dollars) == text

@@ -148,7 +148,9 @@ def test_the_papers_controller_samples_every_pair_from_the_beginning_and_trains_
 
 
 def test_a_plan_stops_sampling_when_the_choice_is_stable_and_trains_on_from_the_best():
-    history, _ = played(parse_controller("plan"), a_state(gamma=1.0), by_the_bound(200.0, scale=0.004))
+    history, _ = played(
+        parse_controller("plan"), a_state(gamma=1.0), by_the_bound(200.0, scale=0.004)
+    )
     sampled = history[history["phase"] == "estimate"]
     assert (sampled["start"] == "beginning").sum() < len(sampled_pairs(CLIENTS, 100))
     first = history[history["phase"] == "train"][0]

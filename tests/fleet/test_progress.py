@@ -12,8 +12,11 @@ EQUAL = np.full(100, 0.01)
 AVERAGED = 8
 
 
-def history_of(exponent, sampling, choices, noise=0.0, decline=0.5, seed=0):
-    """A ledger's rounds whose loss falls as the model has it, with jumps that average out."""
+def history_of(exponent, sampling, choices, noise=0.0, decline=0.5, seed=0, norm_exponent=None):
+    """A ledger's rounds whose loss falls as the model has it, with jumps that average out.
+
+    Norms of updates go as E to `norm_exponent` and fall in the course of training; None for no norms.
+    """
     rows = np.zeros(len(choices), dtype=ROUND)
     rows["clients_per_round"], rows["local_iterations"] = np.array(choices).T
     rows["step"] = rows["round"] = np.arange(len(choices))
@@ -25,6 +28,11 @@ def history_of(exponent, sampling, choices, noise=0.0, decline=0.5, seed=0):
     rows["loss"] = np.exp(logs + np.abs(jumps))
     windows = [logs[max(0, i - AVERAGED + 1) : i + 1].mean() for i in range(len(logs))]
     rows["average_loss"] = np.exp(np.array(windows) + jumps / 3)
+    rows["update_norm"] = math.nan
+    if norm_exponent is not None:
+        scatter = 0.1 * np.random.default_rng(seed + 1).normal(size=len(choices))
+        falling = -0.2 * np.log1p(rows["step"])
+        rows["update_norm"] = np.exp(norm_exponent * x + falling + scatter)
     return rows
 
 
@@ -100,5 +108,26 @@ def test_draws_spread_as_the_covariance_says_and_come_out_the_same_every_time():
     prior = Progress.prior(EQUAL)
     draws = prior.draws(64)
     assert [d.exponent for d in draws] == [d.exponent for d in prior.draws(64)]
-    assert np.std([d.exponent for d in draws]) == pytest.approx(0.2, rel=0.35)
+    spread = math.sqrt(prior.covariance[0, 0])
+    assert np.std([d.exponent for d in draws]) == pytest.approx(spread, rel=0.35)
     assert np.mean([d.exponent for d in draws]) == pytest.approx(prior.exponent, abs=1e-9)
+
+
+@pytest.mark.parametrize("norm_exponent", [0.1, 0.3, 0.6])
+def test_norms_of_updates_tell_the_exponent_long_before_a_noisy_loss_does(norm_exponent):
+    told = 1.5 * norm_exponent - 0.15
+    choices = alternating(16, every=8)
+    by_loss = fit(history_of(told, 0.5, choices, noise=0.1), Progress.prior(EQUAL), AVERAGED)
+    history = history_of(told, 0.5, choices, noise=0.1, norm_exponent=norm_exponent)
+    by_norms = fit(history, Progress.prior(EQUAL), AVERAGED)
+    assert by_norms.exponent == pytest.approx(told, abs=0.15)
+    assert by_norms.covariance[0, 0] < 0.4 * by_loss.covariance[0, 0]
+
+
+def test_norms_at_one_e_tell_nothing():
+    plain = history_of(0.3, 0.5, [(10, 10)] * 20)
+    with_norms = history_of(0.3, 0.5, [(10, 10)] * 20, norm_exponent=0.9)
+    exponents = [
+        fit(rows, Progress.prior(EQUAL), AVERAGED).exponent for rows in (plain, with_norms)
+    ]
+    assert exponents[0] == exponents[1]

@@ -20,7 +20,8 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted or killed.
 
-    Tests that were finished are kept, all others are measured anew; nothing is resumed inside a test.
+    Tests that were finished are kept, all others are measured anew; nothing is resumed inside a load test. A
+    federation goes on from its last saved round.
     The configuration is the one that the run began with. Refused if the machine, the software, the data or
     the system has changed since.
     """

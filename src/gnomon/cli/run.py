@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from gnomon.cli import federated_options as fed
 from gnomon.cli.ending import end_with, watched
 from gnomon.core.errors import SettingsError
-from gnomon.core.registry import BENCHMARKS, SYSTEMS
+from gnomon.core.protocol import Protocol
+from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS
 
 
 def _benchmark_names(incomplete: str) -> list[str]:
@@ -27,7 +29,29 @@ SYSTEM = "System"
 OUTPUT = "Output"
 
 
+OPTION_OF = {
+    "target_latency": "target_latency_ms",
+    "duration": "duration_s",
+    "max_duration": "max_duration_s",
+    "max_energy": "max_energy_j",
+    "deadline": "deadline_s",
+    "availability_block": "availability_block_s",
+    "coalesce": "server_coalesce_queries",
+    "concatenate_permutation": "sample_concatenate_permutation",
+    "issue_unique": "performance_issue_unique",
+    "issue_same": "performance_issue_same",
+    "issue_same_index": "performance_issue_same_index",
+    "stall_timeout": "stall_timeout_s",
+}
+"""The protocol's name of an option, where it is another than on the command line."""
+NOT_OF_THE_PROTOCOL = {
+    *("benchmark", "system", "embedding", "compression", "system_option"),
+    *("data", "out", "report", "json"),
+}
+
+
 def run(
+    context: typer.Context,
     benchmark: Annotated[
         str,
         typer.Argument(help="What to measure; see `gnomon list`.", autocompletion=_benchmark_names),
@@ -90,7 +114,9 @@ def run(
     max_duration: Annotated[
         float | None,
         typer.Option(
-            help="End a test after so many seconds (it is then INVALID).", rich_help_panel=LOAD
+            help="End a test after so many seconds (it is then INVALID). Federated: seconds of the fleet's "
+            "clock that may be spent.",
+            rich_help_panel=LOAD,
         ),
     ] = None,
     min_query_count: Annotated[
@@ -170,7 +196,8 @@ def run(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A model of your own: a file, or for dlrm a folder.", rich_help_panel=SYSTEM
+            help="A model of your own: a file, or for dlrm a folder. Federated: logistic or cnn.",
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     embedding: Annotated[
@@ -198,6 +225,46 @@ def run(
             help="Passed to the system, e.g. threads=2; may be repeated.",
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data of your own: a file or a folder, for a benchmark that takes one.",
+            rich_help_panel=SYSTEM,
+        ),
+    ] = None,
+    gamma: fed.Gamma = None,
+    controller: fed.Controller = None,
+    target_loss: fed.TargetLoss = None,
+    max_rounds: fed.MaxRounds = None,
+    max_energy: fed.MaxEnergy = None,
+    grid: fed.Grid = None,
+    seed: fed.Seed = None,
+    clients: fed.Clients = None,
+    partition: fed.Partition = None,
+    data_seed: fed.DataSeed = None,
+    devices: fed.Devices = None,
+    availability: fed.Availability = None,
+    availability_block: fed.AvailabilityBlock = None,
+    availability_trace: fed.AvailabilityTrace = None,
+    dropout: fed.Dropout = None,
+    slowdown_sigma: fed.SlowdownSigma = None,
+    max_local_iterations: fed.MaxLocalIterations = None,
+    batch_size: fed.BatchSize = None,
+    learning_rate: fed.LearningRate = None,
+    decay: fed.Decay = None,
+    regularisation: fed.Regularisation = None,
+    proximal: fed.Proximal = None,
+    sampling: fed.Sampling = None,
+    over_selection: fed.OverSelection = None,
+    deadline: fed.Deadline = None,
+    aggregation: fed.Aggregation = None,
+    server_optimizer: fed.ServerOptimizer = None,
+    max_update_norm: fed.MaxUpdateNorm = None,
+    clip_norm: fed.ClipNorm = None,
+    noise_multiplier: fed.NoiseMultiplier = None,
+    evaluate_every: fed.EvaluateEvery = None,
+    concurrency: fed.Concurrency = None,
+    staleness_power: fed.StalenessPower = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.", rich_help_panel=OUTPUT)] = Path(
         "runs"
     ),
@@ -221,8 +288,10 @@ def run(
     from gnomon.core.execute import require_system
     from gnomon.core.execute import run as carry_out
 
+    protocol = protocol_of(benchmark)
+    options = given_options(context, benchmark, protocol)
     system_options = _system_options(system_option or [])
-    if model is not None:
+    if model is not None and "model" not in protocol.options.model_fields:
         system_options["model"] = model
     wanted = [system_options | chosen for chosen in _embeddings(embedding, compression)]
     for each in wanted[1:]:
@@ -233,35 +302,44 @@ def run(
                 benchmark,
                 system=system,
                 system_options=each,
+                data=data,
                 out=out,
                 observer=line,
-                scenario=tuple(scenario or ()),
-                rules=rules,
-                quick=quick,
-                performance=performance,
-                accuracy=accuracy,
-                target_qps=target_qps,
-                find_peak=find_peak,
-                target_latency_ms=target_latency,
-                duration_s=duration,
-                max_duration_s=max_duration,
-                min_query_count=min_query_count,
-                max_query_count=max_query_count,
-                samples_per_query=samples_per_query,
-                seeds=seeds,
-                server_coalesce_queries=coalesce,
-                max_async_queries=max_async_queries,
-                sample_concatenate_permutation=concatenate_permutation or None,
-                performance_issue_unique=issue_unique,
-                performance_issue_same=issue_same,
-                performance_issue_same_index=issue_same_index,
-                config=tuple(config or ()),
-                workers=workers,
-                stall_timeout_s=stall_timeout,
+                **options,
             )
             for each in wanted
         ]
     end_with(finished, report=report, json=json)
+
+
+def protocol_of(benchmark: str) -> Protocol:
+    """How this benchmark is measured."""
+    protocol: Protocol = PROTOCOLS.load(BENCHMARKS.load(benchmark).protocol)
+    return protocol
+
+
+def given_options(context: typer.Context, benchmark: str, protocol: Protocol) -> dict[str, Any]:
+    """The options that stand on the command line, by the protocol's names: defaults are the protocol's own.
+
+    Raises:
+        SettingsError: One belongs to another protocol.
+    """
+    known = protocol.options.model_fields
+    options: dict[str, Any] = {}
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        if name in NOT_OF_THE_PROTOCOL or source is None or source.name == "DEFAULT":
+            continue
+        option = OPTION_OF.get(name, name)
+        if option in known:
+            listed = isinstance(value, (list, tuple))
+            options[option] = tuple(value) if listed else str(value) if name == "model" else value
+        elif name != "model":
+            raise SettingsError(
+                f"--{name.replace('_', '-')} means nothing for {benchmark!r}, which is measured by the "
+                f"protocol {protocol.name!r}: leave it out"
+            )
+    return options
 
 
 def _embeddings(kinds: list[str] | None, compression: int | None) -> list[dict[str, Any]]:

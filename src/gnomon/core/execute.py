@@ -20,10 +20,10 @@ from gnomon.core.errors import (
     UsageError,
 )
 from gnomon.core.protocol import Job, ProgressObserver, Protocol
-from gnomon.core.registry import BENCHMARKS, PROTOCOLS, TASKS
+from gnomon.core.registry import BENCHMARKS, PROTOCOLS
 from gnomon.core.run import Run, RunWriter, require_unfinished
 from gnomon.core.spec import Benchmark
-from gnomon.core.task import Task
+from gnomon.core.task import Task, make_task
 from gnomon.core.under_test import (
     asked_system,
     closed_at_the_end,
@@ -40,6 +40,7 @@ def run(
     *,
     system: Any = None,
     system_options: Mapping[str, Any] | None = None,
+    data: Path | str | None = None,
     out: Path | str = DEFAULT_OUT,
     observer: ProgressObserver | None = None,
     **options: Any,
@@ -54,9 +55,11 @@ def run(
         system: A registered name (default: the benchmark's own), a `System`, or a callable from a batch
             of inputs to a batch of outputs.
         system_options: Passed to the constructor of a system given by name.
+        data: A data set of your own for the benchmark's task, if it takes one.
         out: The folder that run folders go into.
         observer: Called a few times a second with how the run stands.
-        **options: The protocol's options; for `load` see `gnomon.loadgen.options.LoadOptions`.
+        **options: The protocol's options: for `load` see `gnomon.loadgen.options.LoadOptions`, for `fleet`
+            `gnomon.fleet.options.FleetOptions`.
 
     Raises:
         UsageError: A name, option or setting is wrong; no run folder is made.
@@ -67,7 +70,8 @@ def run(
         raise UsageError(f"a benchmark is a name or a Benchmark, got {type(declared).__name__}")
     protocol: Protocol = PROTOCOLS.load(declared.protocol)
     chosen = parse_options(protocol.options, options)
-    task: Task = TASKS.load(declared.task)()
+    data = Path(data).absolute() if data is not None else None
+    task = make_task(declared.task, data)
     notes = protocol.prepare(declared, task, chosen)
     for note in notes:
         warnings.warn(note, GnomonWarning, stacklevel=2)
@@ -81,6 +85,7 @@ def run(
             "asked_system": asked_system(declared, system, system_options or {}),
             "rules": protocol.profile(chosen),
             "data": vars(task.source()),
+            "data_path": str(data) if data else None,
             "options": chosen.model_dump(mode="json", exclude_defaults=True),
             "notes": list(notes),
             "environment": capture(),
@@ -111,8 +116,8 @@ def resume(
 
         gnomon.resume("runs/20261124T101500.250Z-digits-onnx-5f0c2a1b")
 
-    Tests that were finished are kept, all others are measured anew; nothing is resumed inside a test.
-    The record says when, and what the run had ended with before.
+    Tests that were finished are kept, all others are measured anew: nothing is resumed inside a load test.
+    A federation goes on from its last saved round. The record says when, and what the run had ended with.
 
     Args:
         run: The run, or its folder.
@@ -130,7 +135,7 @@ def resume(
     declared = Benchmark.model_validate(record["benchmark"])
     protocol: Protocol = PROTOCOLS.load(declared.protocol)
     chosen = protocol.recorded_options(opened)
-    task: Task = TASKS.load(declared.task)()
+    task = make_task(declared.task, record.get("data_path"))
     _require_unchanged(opened, task)
     protocol.prepare(declared, task, chosen)
     asked = record.get("asked_system")

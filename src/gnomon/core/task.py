@@ -6,6 +6,7 @@ model in this process, a server, a board on a serial line or a browser is the sy
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gnomon.core.errors import DataError, UsageError
+from gnomon.core.registry import TASKS
 
 IndexArray: TypeAlias = NDArray[np.int64]
 """Sample indices into a task's data set, shape (n,)."""
@@ -92,11 +96,29 @@ class Task(ABC):
         Raises:
             DataError: There is none.
         """
-        from gnomon.core.errors import DataError
-
         raise DataError(
             f"task {self.name!r} ships no {format} model: pass one with --model FILE.{format}"
         )
+
+
+def make_task(name: str, data: Path | str | None = None) -> Task:
+    """The task of this name, on its own data or on the user's.
+
+    Args:
+        name: Registered name.
+        data: A file or folder of the user's, for a task whose constructor takes a `path`.
+
+    Raises:
+        UsageError: There is no such task, or it takes no data.
+    """
+    made = TASKS.load(name)
+    if data is None:
+        task: Task = made()
+        return task
+    if "path" not in inspect.signature(made).parameters:
+        raise UsageError(f"task {name!r} has its own data and takes no other: leave out --data")
+    own: Task = made(path=Path(data))
+    return own
 
 
 def single_precision(outputs: NDArray[Any]) -> NDArray[Any]:

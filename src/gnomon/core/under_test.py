@@ -53,11 +53,18 @@ def make_system(
         if parameter.default is parameter.empty and name not in options:
             raise SettingsError(f"system {system!r} needs {name}: -s {name}=VALUE")
     try:
-        return constructor(**options)
+        made = constructor(**options)
     except GnomonError:
         raise
     except Exception as error:
         raise SystemFault(f"system {system!r} could not be made: {described(error)}") from error
+    try:
+        return protocol.adapt_system(made)
+    except SettingsError:
+        raise SettingsError(
+            f"system {system!r} is none that the protocol {protocol.name!r} of {benchmark.name!r} can "
+            f"measure: use {benchmark.default_system!r}, or another of `gnomon list`"
+        ) from None
 
 
 def asked_system(

@@ -2,8 +2,8 @@
 
 Three ideas, each measured in docs/performance.md:
 
-* No round is spent on sampling alone. E alternates a little around its best value, where the cost is flat,
-  and the fall of the loss tells how progress depends on it (`progress.py`).
+* No round is spent on sampling alone. E goes up and down around its best value, where the cost is flat, and
+  norms of updates and the fall of the loss tell how progress depends on it (`progress.py`).
 * The choice is the one with the least expected regret over what the constants could be, not the least cost
   at their best guess: what is not known yet makes it careful.
 * Few clients a round make models jump about, but the average of recent models falls nearly as fast as with
@@ -29,6 +29,9 @@ from gnomon.fleet.state import State
 
 DRAWS = 64
 RUNGS = 40
+SWING_PER_DOUBT = 1.5
+LEAST_SWING, MOST_SWING = 0.2, 0.5
+"""Bounds of ln(E / E*): a factor of 1.2 to 1.65."""
 SETTLING = 4
 """Rounds with more clients until the noise of few has gone."""
 NOISE_SHARE = 0.5
@@ -51,11 +54,9 @@ class Adaptive:
 
     Attributes:
         every: Rounds between choices.
-        swing: E goes up and down by this factor, turn about.
     """
 
-    every: int = 6
-    swing: float = 1.3
+    every: int = 8
     name: str = "adaptive"
 
     def next(self, state: State) -> Decision | Stop:
@@ -81,13 +82,20 @@ class Adaptive:
             if last_clients > clients:
                 clients = last_clients
                 why = f"the noise of few clients is what is left of the way; {why}"
-        swung = iterations * (self.swing if rounds // self.every % 2 else 1 / self.swing)
+        swing = _swing(progress)
+        swung = iterations * (swing if rounds // self.every % 2 else 1 / swing)
         chosen = min(max(round(swung), 1), state.max_local_iterations)
         return Decision(clients, chosen, why=why)
 
     def describe(self) -> dict[str, object]:
         """Name and parameters."""
-        return {"name": self.name, "every": self.every, "swing": self.swing}
+        return {"name": self.name, "every": self.every}
+
+
+def _swing(progress: Progress) -> float:
+    """How far E goes up and down, turn about: the farther, the less is known of what it brings."""
+    doubt = math.sqrt(float(progress.covariance[0, 0]))
+    return math.exp(min(max(SWING_PER_DOUBT * doubt, LEAST_SWING), MOST_SWING))
 
 
 def _require_losses(state: State) -> None:

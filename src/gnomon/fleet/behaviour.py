@@ -1,17 +1,21 @@
 """How simulated clients misbehave: away at times, dropping out mid-round, slower than usual.
 
-Everything is keyed by seed, round and client, so that no client's fate depends on another's.
+What is drawn is keyed by seed, round and client, so that no client's fate depends on another's; when a client
+is there may also come from a trace.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, InstanceOf
 
 from gnomon.core.errors import SettingsError
+from gnomon.fleet.availability import AvailabilityTrace
 from gnomon.fleet.devices import Floats
 from gnomon.fleet.orders import Order
 from gnomon.fleet.randomness import keyed
@@ -40,12 +44,15 @@ class Behaviour:
             clients start at different times.
         dropout: Chance that a client drops out of a round it takes part in.
         slowdown_sigma: Sigma of a log-normal factor, with mean 1, on each client's time in each round.
+        trace: When each client is there, besides `availability`; one whose time ends before its work is done
+            drops out. It is too large to travel with plain values and stays out of JSON.
     """
 
     availability: float = 1.0
     availability_block_s: float = 3600.0
     dropout: float = 0.0
     slowdown_sigma: float = 0.0
+    trace: Annotated[InstanceOf[AvailabilityTrace] | None, Field(exclude=True)] = None
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -65,22 +72,40 @@ class Behaviour:
 
     def available(self, clients: int, now_s: float, seed: int) -> NDArray[np.int64] | None:
         """Who can be asked at this time; None if everybody always can."""
-        if self.availability == 1:
-            return None
+        traced = self._trace_of(clients)
+        drawn = None if self.availability == 1 else self._drawn(clients, now_s, seed)
+        if traced is None:
+            return None if drawn is None else np.flatnonzero(drawn)
+        there = traced.there(now_s)
+        return np.flatnonzero(there if drawn is None else there & drawn)
+
+    def _drawn(self, clients: int, now_s: float, seed: int) -> NDArray[np.bool_]:
+        """Whose block of time is one in which it is there, shape (N,)."""
         offsets = keyed(seed, "availability offsets").random(clients)
         blocks = np.floor(now_s / self.availability_block_s + offsets).astype(np.int64)
         there = np.zeros(clients, dtype=bool)
         for block in np.unique(blocks):  # at most two
             chances = keyed(seed, "availability", int(block)).random(clients)
             there |= (blocks == block) & (chances < self.availability)
-        return np.flatnonzero(there)
+        return there
 
     def next_change_s(self, clients: int, now_s: float, seed: int) -> float:
         """When the next client comes or goes."""
+        traced = self._trace_of(clients)
+        by_trace_s = math.inf if traced is None else traced.next_change_s(now_s)
+        if traced is not None and self.availability == 1:
+            return by_trace_s
         offsets = keyed(seed, "availability offsets").random(clients)
         position = now_s / self.availability_block_s + offsets
         to_go = np.floor(position) + 1 - position
-        return now_s + float(to_go.min()) * self.availability_block_s * (1 + 1e-9) + 1e-9
+        drawn_s = now_s + float(to_go.min()) * self.availability_block_s * (1 + 1e-9) + 1e-9
+        return min(by_trace_s, drawn_s)
+
+    def stays_s(self, clients: NDArray[np.int64], now_s: float) -> Floats:
+        """How long each of these clients stays from now on, by the trace; infinite without one."""
+        if self.trace is None:
+            return np.full(len(clients), np.inf)
+        return self.trace.stays_s(clients, now_s)
 
     def fates(self, order: Order, seed: int) -> Fates:
         """What happens to each client of this order; a client's fate does not depend on the others."""
@@ -95,3 +120,11 @@ class Behaviour:
                 sigma = self.slowdown_sigma
                 slowdown[place] = math.exp(sigma * normal - sigma**2 / 2)
         return Fates(slowdown, dropped_after)
+
+    def _trace_of(self, clients: int) -> AvailabilityTrace | None:
+        if self.trace is not None and len(self.trace) != clients:
+            raise SettingsError(
+                f"the availability trace is of {len(self.trace)} clients, the federation has {clients}: "
+                f"read it for {clients}"
+            )
+        return self.trace

@@ -129,8 +129,10 @@ def read_devices(path: Path) -> Devices:
     Raises:
         DataError: The file is missing, empty or damaged; the message has line and column.
     """
-    header, rows = _table(path, COSTS)
-    columns = {column: np.array([_cost(path, *row, column) for row in rows]) for column in COSTS}
+    header, rows = read_table(path, COSTS)
+    columns = {
+        column: np.array([read_number(path, *row, column) for row in rows]) for column in COSTS
+    }
     names: tuple[str, ...] = ()
     if "name" in header:
         lines: dict[str, int] = {}
@@ -153,8 +155,8 @@ def read_shares(path: Path) -> Floats:
     Raises:
         DataError: There is no such column, or what it holds are not numbers of samples.
     """
-    _, rows = _table(path, ("samples",))
-    samples = np.array([_cost(path, *row, "samples") for row in rows])
+    _, rows = read_table(path, ("samples",))
+    samples = np.array([read_number(path, *row, "samples") for row in rows])
     if samples.sum() == 0:
         raise DataError(f"{path}: samples are zero in every line")
     shares: Floats = samples / samples.sum()
@@ -238,20 +240,10 @@ def _speeds(path: Path) -> Floats:
     """Ms a sample and kbit/s of every device of a profile, shape (n, 2)."""
     columns = ("computation", "communication")
     if path.suffix == ".csv":
-        _, rows = _table(path, columns)
+        _, rows = read_table(path, columns)
         entries: list[tuple[str, Any]] = [(f"line {line}", row) for line, row in rows]
     else:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-        try:
-            loaded = json.loads(data) if path.suffix == ".json" else _Plain(io.BytesIO(data)).load()
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from None
-        except Exception as error:  # a damaged pickle can raise anything
-            kind = "JSON" if path.suffix == ".json" else "a pickle"
-            raise DataError(f"{path} cannot be read as {kind}: {error}") from None
+        loaded = plain_values(path)
         if not isinstance(loaded, dict):
             raise DataError(f"{path} must hold a dict of devices, got {type(loaded).__name__}")
         entries = [(f"device {key}", value) for key, value in loaded.items()]
@@ -271,6 +263,25 @@ def _speeds(path: Path) -> Floats:
     return np.array(speeds)
 
 
+def plain_values(path: Path) -> Any:
+    """What a JSON file, or a pickle of dicts, lists, strings and numbers alone, holds.
+
+    Raises:
+        DataError: It is missing or damaged; a pickle with anything but plain values is refused unread.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    try:
+        return json.loads(data) if path.suffix == ".json" else _Plain(io.BytesIO(data)).load()
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        kind = "JSON" if path.suffix == ".json" else "a pickle"
+        raise DataError(f"{path} cannot be read as {kind}: {error}") from None
+
+
 class _Plain(pickle.Unpickler):
     """Loads dicts, strings and numbers, and nothing that could run code."""
 
@@ -283,8 +294,19 @@ class _Plain(pickle.Unpickler):
         raise DataError("it refers to data outside of it, and only plain numbers are loaded")
 
 
-def _table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Header, and each line below it that holds something, with its number."""
+def read_table(
+    path: Path, needed: Sequence[str], each: str = "device"
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Header of a CSV file, and each line below it that holds something, with its number.
+
+    Args:
+        path: UTF-8; empty lines and those that begin with # are passed over.
+        needed: Columns it must have.
+        each: What a line stands for, in words.
+
+    Raises:
+        DataError: It is missing, damaged, lacks a column or holds nothing.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -321,11 +343,16 @@ def _table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int
     if not header:
         raise DataError(f"{path} is empty: its first line must name the columns")
     if not rows:
-        raise DataError(f"{path} holds no device: give one a line below the names of the columns")
+        raise DataError(f"{path} holds no {each}: give one a line below the names of the columns")
     return header, rows
 
 
-def _cost(path: Path, line: int, row: dict[str, str], column: str) -> float:
+def read_number(path: Path, line: int, row: Mapping[str, str], column: str) -> float:
+    """A number in a table, zero or more.
+
+    Raises:
+        DataError: It is something else; names line and column.
+    """
     try:
         value = float(row[column])
     except ValueError:

@@ -31,6 +31,7 @@ ROUND = np.dtype(
         ("loss", np.float64),  # after the round; NaN if it was not evaluated
         ("average_loss", np.float64),  # of the average of the last `server.AVERAGED` models
         ("quality", np.float64),
+        ("update_norm", np.float64),  # mean L2 norm of the updates used; NaN if there were none
     ]
 )
 
@@ -46,6 +47,7 @@ CLIENT = np.dtype(
         ("compute_s", np.float64),
         ("energy_j", np.float64),
         ("compute_j", np.float64),
+        ("staleness", np.int64),  # rounds between the one it began in and this one
     ]
 )
 
@@ -58,6 +60,12 @@ class _Growing:
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self._rows: Rows = np.zeros(64, dtype=dtype)
         self._count = 0
+
+    @classmethod
+    def of(cls, rows: Rows) -> _Growing:
+        growing = cls(rows.dtype)
+        growing.append(rows)
+        return growing
 
     @property
     def rows(self) -> Rows:
@@ -119,6 +127,17 @@ class Ledger:
         }
         whole = of_round | derived
         self._rounds.append([tuple(whole[name] for name in ROUND.names or ())])
+        self._add_clients(number, reports, draws)
+
+    def charge(self, reports: Sequence[Report]) -> None:
+        """Add clients to the last round, with what they used: those still at work when it was over."""
+        self._rounds = _Growing.of(self.rounds.copy())  # rows seen before do not change
+        last = self.rounds[-1:]
+        last["asked"] += len(reports)
+        last["energy_j"] += sum(report.energy_j for report in reports)
+        self._add_clients(int(last["round"][0]), reports, [1] * len(reports))
+
+    def _add_clients(self, number: int, reports: Sequence[Report], draws: Sequence[int]) -> None:
         self._clients.append(
             [
                 (
@@ -132,6 +151,7 @@ class Ledger:
                     report.compute_s,
                     report.energy_j,
                     report.compute_j,
+                    report.staleness,
                 )
                 for report, drawn in zip(reports, draws, strict=True)
             ]
@@ -152,8 +172,10 @@ class Ledger:
     def disagreements(self) -> list[str]:
         """Where the ledger does not add up, in words; empty if it does.
 
-        Rounds follow one another without gap; a round's energy is its clients', its duration is at least that
-        of every client whose report was used, and as many reports were used as its row says.
+        Rounds follow one another without gap; a round's energy is its clients'; as many reports were used as
+        its row says; and from the start of the round in which a client began to the end of the one in which
+        its report was used there was time for its work. Unless rounds are asynchronous the two are one, which
+        is thus at least as long as its slowest client.
         """
         rounds, clients = self.rounds, self.clients
         found = []
@@ -166,9 +188,14 @@ class Ledger:
             return ["clients are listed for rounds that are not in the ledger"]
         ends = np.cumsum(rounds["duration_s"])
         starts = np.concatenate([[0.0], ends[:-1]])[: len(rounds)]
+        began = place - clients["staleness"]
+        if len(began) and (began.min() < 0 or (began > place).any()):
+            return ["clients began in rounds that are not in the ledger, or after they reported"]
         used = clients["outcome"] == Outcome.USED.value
-        slowest = np.zeros(len(rounds))
-        np.maximum.at(slowest, place[used], clients["duration_s"][used])
+        hurried = np.zeros(len(rounds), dtype=bool)
+        had_s = rounds["duration_s"][place] + (starts[place] - starts[began])
+        short = had_s < clients["duration_s"] * (1 - 1e-9) - 1e-12 * ends[place]
+        hurried[place[used & short]] = True
         energy = np.bincount(place, weights=clients["energy_j"], minlength=len(rounds))
         count = np.bincount(place[used], minlength=len(rounds))
         asked = np.bincount(place, minlength=len(rounds))
@@ -177,7 +204,7 @@ class Ledger:
         for wrong, words in (
             (gap, "does not start where the last one ended"),
             (other_energy, "has other energy than its clients"),
-            (rounds["duration_s"] < slowest * (1 - 1e-9), "is shorter than its slowest client"),
+            (hurried, "is shorter than its slowest client"),
             (rounds["used"] != count, "counts other reports than its clients gave"),
             (rounds["asked"] != asked, "counts other clients than are listed"),
         ):

@@ -18,6 +18,10 @@ Parameters = NDArray[np.float32]
 """A model's parameters as one vector, shape (P,)."""
 
 
+Start = Literal["here", "beginning", "best"]
+"""Which parameters a round starts from: where training stands, the initial ones, or those with least loss."""
+
+
 class Choice(NamedTuple):
     """K and E."""
 
@@ -41,7 +45,7 @@ class Decision:
     clients_per_round: int
     local_iterations: int
     phase: Literal["estimate", "train"] = "train"
-    start: Literal["here", "beginning", "best"] = "here"
+    start: Start = "here"
     why: str = ""
 
     def __iter__(self) -> Iterator[int]:
@@ -69,6 +73,7 @@ class Order:
         learning_rate: Of this round.
         deadline_s: Reports that take longer are late and are not used; None to wait for all that live.
         parameters: The model to start from.
+        start: As decided: unless `here`, a new course of training begins.
     """
 
     round_number: int
@@ -79,6 +84,7 @@ class Order:
     learning_rate: float
     deadline_s: float | None
     parameters: Parameters = field(repr=False)
+    start: Start = "here"
 
 
 class Outcome(StrEnum):
@@ -106,6 +112,8 @@ class Report:
         energy_j: Joules it used; a client that dropped out or came late used some as well.
         compute_j: Of that, local iterations.
         note: For a person: why it was dropped or rejected, or how energy was measured.
+        staleness: Rounds between the one it began in and the one it reported in; 0 unless rounds are
+            asynchronous.
     """
 
     client: int
@@ -118,6 +126,7 @@ class Report:
     energy_j: float
     compute_j: float
     note: str = ""
+    staleness: int = 0
 
 
 @dataclass(frozen=True)

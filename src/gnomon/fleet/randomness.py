@@ -19,15 +19,24 @@ def keyed(seed: int, purpose: str, *places: int) -> np.random.Generator:
     )
 
 
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-_STEP = np.uint64(0x9E3779B97F4A7C15)
+_WORD = (1 << 64) - 1
+_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_STEP = 0x9E3779B97F4A7C15
 
 
-def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mixed(word: int) -> int:
     """SplitMix64's finaliser: each input bit reaches each output bit."""
-    words = (words ^ (words >> np.uint64(30))) * _MIX[0]
-    words = (words ^ (words >> np.uint64(27))) * _MIX[1]
-    return words ^ (words >> np.uint64(31))
+    for shift, factor in _MIX:
+        word = (word ^ (word >> shift)) * factor & _WORD
+    return word ^ (word >> 31)
+
+
+def _mix(words: NDArray[np.uint64]) -> None:
+    """The same of each word, in place."""
+    for shift, factor in _MIX:
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(factor)
+    words ^= words >> np.uint64(31)
 
 
 def batch_indices(
@@ -39,11 +48,14 @@ def batch_indices(
     round would cost more than the training of a small model. The product with `samples` takes the upper
     32 bits, so the bias is below `samples / 2**32`.
     """
-    key = np.array([seed], dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for place in (round_number, client):
-            key = _mixed(key + _STEP * np.uint64(place + 1))
-        counter = np.arange(1, iterations * batch_size + 1, dtype=np.uint64)
-        drawn = _mixed(key + _STEP * counter) >> np.uint64(32)
-        indices = (drawn * np.uint64(samples)) >> np.uint64(32)
-    return indices.astype(np.int64).reshape(iterations, batch_size)
+    key = seed
+    for place in (round_number, client):
+        key = _mixed(key + _STEP * (int(place) + 1) & _WORD)
+    drawn = np.arange(1, iterations * batch_size + 1, dtype=np.uint64)
+    drawn *= np.uint64(_STEP)
+    drawn += np.uint64(key)
+    _mix(drawn)
+    drawn >>= np.uint64(32)
+    drawn *= np.uint64(samples)
+    drawn >>= np.uint64(32)
+    return drawn.astype(np.int64).reshape(iterations, batch_size)

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +23,12 @@ from gnomon.core.files import write_atomically
 from gnomon.fleet.devices import Devices, Floats
 from gnomon.fleet.learner import Learner, LocalTraining
 from gnomon.fleet.ledger import CLIENT, ROUND, Ledger
-from gnomon.fleet.orders import Decision, Order, Outcome, Parameters, Reports, Stop
+from gnomon.fleet.orders import Decision, Order, Outcome, Parameters, Report, Reports, Stop
 from gnomon.fleet.randomness import keyed
 from gnomon.fleet.server_optimizers import initial_state, restored_state
 from gnomon.fleet.settings import FederatedSettings
 from gnomon.fleet.state import Controller, State
-from gnomon.fleet.update_rule import UpdateRule
+from gnomon.fleet.update_rule import UpdateRule, mean_norm
 
 SAVED = "server.npz"
 DIVERGED = 10.0
@@ -38,6 +39,7 @@ FRUITLESS_ROUNDS = 20
 """So many rounds in a row without a usable report end training."""
 
 _ARRAYS = ("parameters", "best", "recent", "rounds", "clients")
+_CARRIED = "carried_"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Server:
         parameters: The model as it stands, shape (P,).
         ledger: Every round so far.
         ended: Why it is over; None while it goes on.
+        carried: Arrays that whoever drives it wants saved and restored along with it; set before `receive`.
+        pending_j: Joules that clients at work have used and no round was charged yet; set before `receive`.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Server:
             raise SettingsError(
                 f"{len(devices)} devices and {len(samples)} clients with data: give one device a client"
             )
+        settings.require_clients(len(devices))
         self.settings = settings
         self.learner = learner
         self.devices = devices
@@ -98,7 +103,16 @@ class Server:
         self._recent: list[Parameters] = []
         self._decision: Decision | None = None
         self._fruitless = 0
+        self.carried: dict[str, NDArray[Any]] = {}
+        self.pending_j = 0.0
         self._standing = self._stands()
+
+    @property
+    def settled(self) -> tuple[Parameters, Ledger]:
+        """Model and ledger as of the last whole round, also in the middle of the next."""
+        arrays = self._standing.arrays
+        ledger = Ledger.of(arrays["rounds"], arrays["clients"], self.ledger.notes)
+        return arrays["parameters"], ledger
 
     @property
     def state(self) -> State:
@@ -114,7 +128,7 @@ class Server:
             max_local_iterations=settings.max_local_iterations,
             seed=settings.seed,
             max_duration_s=settings.max_duration_s,
-            max_energy_j=settings.max_energy_j,
+            max_energy_j=settings.max_energy_j and settings.max_energy_j - self.pending_j,
             weighted_sampling=settings.sampling == "weighted",
             averaged=AVERAGED,
         )
@@ -150,6 +164,7 @@ class Server:
             learning_rate=self.settings.learning_rate_at(self._step),
             deadline_s=self.settings.deadline_s,
             parameters=self.parameters,
+            start=decision.start,
         )
 
     def receive(self, order: Order, reports: Reports) -> None:
@@ -188,9 +203,17 @@ class Server:
             loss=loss,
             average_loss=average_loss,
             quality=quality,
+            update_norm=mean_norm([report for report, _ in used]),
         )
         self._decision = None
         self._judge(order.round_number, loss)
+        self._standing = self._stands()
+
+    def charge(self, reports: Sequence[Report]) -> None:
+        """Add to the last round what clients that were still at work had used when the federation ended."""
+        if reports:
+            self.ledger.charge(reports)
+        self.carried, self.pending_j = {}, 0.0
         self._standing = self._stands()
 
     def local_training(self, order: Order) -> LocalTraining:
@@ -261,7 +284,7 @@ class Server:
         most_s, most_j = self.settings.max_duration_s, self.settings.max_energy_j
         if most_s is not None and self.ledger.duration_s > most_s:
             return f"{most_s:g} s"
-        if most_j is not None and self.ledger.energy_j > most_j:
+        if most_j is not None and self.ledger.energy_j + self.pending_j > most_j:
             return f"{most_j:g} J"
         return ""
 
@@ -274,6 +297,7 @@ class Server:
                 "rounds": self.ledger.rounds,
                 "clients": self.ledger.clients,
                 **self._optimizer,
+                **{f"{_CARRIED}{name}": array for name, array in self.carried.items()},
             },
             tuple(self._recent),
             {
@@ -316,6 +340,11 @@ class Server:
                 rest = json.loads(str(stored["rest"]))
                 arrays = {name: stored[name] for name in _ARRAYS}
                 optimizer = restored_state(self._rule.optimizer, len(self._initial), stored)
+                carried = {
+                    name.removeprefix(_CARRIED): stored[name]
+                    for name in stored.files
+                    if name.startswith(_CARRIED)
+                }
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} cannot be read ({error}): start the federation anew") from None
         if rest["settings"] != self.settings.model_dump(mode="json"):
@@ -326,7 +355,7 @@ class Server:
             raise DataError(f"{path} holds another model: start the federation anew")
         self.parameters, self._best = arrays["parameters"], arrays["best"]
         self._recent = list(arrays["recent"])
-        self._optimizer = optimizer
+        self._optimizer, self.carried = optimizer, carried
         notes = {(int(a), int(b)): str(note) for a, b, note in rest["notes"]}
         self.ledger = Ledger.of(arrays["rounds"], arrays["clients"], notes)
         self.initial_loss, self._best_loss = rest["initial_loss"], rest["best_loss"]

@@ -42,8 +42,14 @@ class FederatedSettings(Declared):
     clip_norm: float | None = Field(default=None, gt=0, description="of differential privacy")
     noise_multiplier: float = Field(default=0.0, ge=0, description="of differential privacy")
     evaluate_every: int = Field(default=1, ge=0, description="rounds between losses; 0 for never")
+    concurrency: int | None = Field(
+        default=None, ge=1, description="clients at work at all times; None for synchronous rounds"
+    )
+    staleness_power: float = Field(
+        default=0.5, ge=0, description="an update s rounds old counts (1 + s)**-this; asynchronous"
+    )
 
-    @field_validator("gamma", "learning_rate", "proximal", "noise_multiplier")
+    @field_validator("gamma", "learning_rate", "proximal", "noise_multiplier", "staleness_power")
     @classmethod
     def _finite(cls, value: float) -> float:
         if not math.isfinite(value):
@@ -59,7 +65,39 @@ class FederatedSettings(Declared):
             raise ValueError("noise needs a bound on what it hides: set clip_norm as well")
         if self.target_loss is not None and not self.evaluate_every:
             raise ValueError("a target loss needs evaluations: set evaluate_every to 1 or more")
+        if self.concurrency is not None:
+            self._require_asynchronous()
         return self
+
+    def _require_asynchronous(self) -> None:
+        """Refuse what means nothing where rounds are asynchronous."""
+        if self.clip_norm is not None:
+            raise ValueError(
+                "differential privacy counts on rounds of clients sampled together, which asynchronous ones "
+                "are not: leave out clip_norm or concurrency"
+            )
+        if self.sampling == "weighted":
+            raise ValueError(
+                "asynchronous rounds draw uniformly among clients not at work: leave out sampling, or "
+                "concurrency"
+            )
+        if self.over_selection > 1:
+            raise ValueError(
+                "asynchronous rounds wait for no client in particular: raise concurrency in place of "
+                "over_selection"
+            )
+
+    def require_clients(self, clients: int) -> None:
+        """Refuse to have more clients at work than there are.
+
+        Raises:
+            SettingsError: `concurrency` is more than that.
+        """
+        if self.concurrency is not None and self.concurrency > clients:
+            raise SettingsError(
+                f"concurrency is {self.concurrency}, but there are {clients} clients: at most so many can be "
+                f"at work"
+            )
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of the round after `step` rounds of one course of training.

@@ -21,12 +21,19 @@ def simulate(
 ) -> None:
     """Run a federation to its end, or on to it if it was restored.
 
+    With `concurrency` in its settings rounds are asynchronous (`asynchronous.py`).
+
     Args:
         server: The federation; its `devices` say what a round takes.
         behaviour: Which clients are away, drop out or slow down; None for a fleet without faults.
         observer: Called after every round.
     """
     behaviour = behaviour or Behaviour()
+    if server.settings.concurrency is not None:
+        from gnomon.fleet.asynchronous import simulate_asynchronously  # which uses `timing`
+
+        simulate_asynchronously(server, behaviour, observer)
+        return
     clients, seed = len(server.devices), server.settings.seed
     while server.ended is None:
         started_s = server.ledger.duration_s
@@ -62,7 +69,8 @@ def carry_out(server: Server, order: Order, behaviour: Behaviour, waited_s: floa
         behaviour: Faults.
         waited_s: Time nobody was available before the round; part of its duration.
     """
-    took = timing(server.devices, order, behaviour, server.settings.seed)
+    began_s = server.ledger.duration_s + waited_s
+    took = timing(server.devices, order, behaviour, server.settings.seed, began_s)
     clients = order.clients
     working = np.flatnonzero(took.reports)
     updates, losses = server.learner.train(
@@ -109,8 +117,18 @@ class Timing:
     round_s: float
 
 
-def timing(devices: Devices, order: Order, behaviour: Behaviour, seed: int) -> Timing:
-    """What this order takes a simulated fleet: a function of figures and seed, whatever is trained."""
+def timing(
+    devices: Devices, order: Order, behaviour: Behaviour, seed: int, began_s: float = 0.0
+) -> Timing:
+    """What this order takes a simulated fleet: a function of figures and seed, whatever is trained.
+
+    Args:
+        devices: What each client costs.
+        order: Whom it asks, and for what.
+        behaviour: Faults.
+        seed: Of the federation.
+        began_s: When the clients began, on the fleet's clock: a trace says which leave before they are done.
+    """
     clients, iterations = order.clients, order.local_iterations
     fates = behaviour.fates(order, seed)
     whole_s = devices.duration_s(iterations)[clients] * fates.slowdown
@@ -119,6 +137,9 @@ def timing(devices: Devices, order: Order, behaviour: Behaviour, seed: int) -> T
     compute_j = devices.compute_j[clients] * iterations * fates.slowdown
     dropped = fates.dropped_after < 1
     until_s = np.where(dropped, whole_s * fates.dropped_after, whole_s)
+    left_s = behaviour.stays_s(clients, began_s)
+    dropped |= left_s < until_s
+    until_s = np.minimum(until_s, left_s)
     deadline_s = np.inf if order.deadline_s is None else order.deadline_s
 
     in_time = np.sort(until_s[~dropped & (until_s <= deadline_s)])

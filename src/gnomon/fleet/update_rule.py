@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ class UpdateRule:
         privacy: Clipping and noise; None for none.
         max_update_norm: Longer updates are clipped to it; None for any length.
         seed: Of the noise.
+        staleness_power: An update that began s rounds ago counts (1 + s)**-staleness_power times itself.
     """
 
     aggregation: Aggregation
@@ -32,6 +34,7 @@ class UpdateRule:
     privacy: Privacy | None
     max_update_norm: float | None
     seed: int
+    staleness_power: float = 0.0
 
     @classmethod
     def of(cls, settings: FederatedSettings) -> UpdateRule:
@@ -49,7 +52,14 @@ class UpdateRule:
             require_accountable(aggregation, settings.sampling)
             privacy = Privacy(settings.clip_norm, settings.noise_multiplier)
         optimizer = parse_server_optimizer(settings.server_optimizer)
-        return cls(aggregation, optimizer, privacy, settings.max_update_norm, settings.seed)
+        return cls(
+            aggregation,
+            optimizer,
+            privacy,
+            settings.max_update_norm,
+            settings.seed,
+            settings.staleness_power,
+        )
 
     def screened(self, reports: Sequence[Report], parameters: Parameters) -> tuple[Report, ...]:
         """The reports, those that cannot be used rejected; all of them if too few are left to aggregate."""
@@ -77,7 +87,13 @@ class UpdateRule:
             used: Its screened reports and how often each client was drawn; at least one.
             weights: p_k of all clients, shape (N,).
         """
-        updates = np.stack([report.update for report, _ in used if report.update is not None])
+        updates = np.stack(
+            [
+                report.update * np.float32(staleness_weight(report.staleness, self.staleness_power))
+                for report, _ in used
+                if report.update is not None
+            ]
+        )
         if self.privacy:
             direction = central_mean(
                 self.privacy, updates, order.wanted, self.seed, order.round_number
@@ -87,6 +103,23 @@ class UpdateRule:
             drawn = np.array([drawn for _, drawn in used], dtype=np.int64)
             direction = combine(self.aggregation, updates, weights[clients], len(weights), drawn)
         return step(self.optimizer, state, parameters, direction)
+
+
+def staleness_weight(staleness: int, power: float) -> float:
+    """What an update is multiplied by, before it is aggregated: (1 + staleness)**-power.
+
+    With power 0.5 that of FedBuff (Nguyen et al., AISTATS 2022). What is lost in weight is not made up for: K
+    updates are still divided by K.
+    """
+    return float((1 + staleness) ** -power)
+
+
+def mean_norm(reports: Sequence[Report]) -> float:
+    """Mean L2 norm of these reports' updates; NaN of none."""
+    updates = [report.update for report in reports if report.update is not None]
+    if not updates:
+        return math.nan
+    return math.fsum(math.sqrt(float(update @ update)) for update in updates) / len(updates)
 
 
 def _left_out(report: Report, why: str) -> Report:

@@ -11,8 +11,9 @@ from typing import Any
 
 from gnomon.core.errors import GnomonError
 from gnomon.core.protocol import Protocol
-from gnomon.core.registry import PROTOCOLS, TASKS
+from gnomon.core.registry import PROTOCOLS
 from gnomon.core.run import RUN_FILE, Run
+from gnomon.core.task import make_task
 from gnomon.core.verdict import Check, Verdict
 from gnomon.loadgen.logs import DETAIL_FILE, SUMMARY_FILE
 from gnomon.loadgen.read_logs import read_log_folder
@@ -67,7 +68,7 @@ def check(path: Path) -> Report:
 
 def _check_run(run: Run) -> Report:
     protocol: Protocol = PROTOCOLS.load(run.record["protocol"])
-    task = TASKS.load(run.record["benchmark"]["task"])()
+    task = make_task(run.record["benchmark"]["task"], run.record.get("data_path"))
     disagreements: list[str] = []
     source = task.source()
     if source.sha256 != run.record["data"]["sha256"]:

@@ -187,7 +187,7 @@ def _metric(result: dict[str, Any]) -> float:
     return float(result["metric"]["value"])
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def mean_of(values: Sequence[float]) -> float | None:
     """The geometric mean: that of the ratios is the ratio of the means."""
     if not values:
         return None
@@ -205,7 +205,7 @@ def _latency(pair: _Pair, *, valid: bool) -> Row:
     shares = pair.setting("target_latency_percentile")
     values = pair.figures(_percentile_latency_ns)
     name = " and ".join(f"p{100 * share:g}" for share in sorted(shares))
-    means = (_mean(values[0]), _mean(values[1]))
+    means = (mean_of(values[0]), mean_of(values[1]))
     row = pair.row(f"{name} latency", "ns", means, higher_is_better=False)
     if not valid:
         return row
@@ -219,7 +219,7 @@ def _latency(pair: _Pair, *, valid: bool) -> Row:
                 why=f"{key} is {words}: set it alike",
             )
     if min(len(side) for side in values) >= FEWEST_RUNS:
-        return _between_runs(row, values[0], values[1])
+        return between_runs(row, values[0], values[1])
     (share,) = shares
     series, replicates = [], []
     for group in (pair.baseline, pair.candidate):
@@ -234,12 +234,12 @@ def _latency(pair: _Pair, *, valid: bool) -> Row:
 def _offline(pair: _Pair, *, valid: bool) -> Row:
     """Throughput, resampled from what each completion added and how long that took."""
     values = pair.figures(_metric)
-    means = (_mean(values[0]), _mean(values[1]))
+    means = (mean_of(values[0]), mean_of(values[1]))
     row = pair.row("throughput", "samples/s", means, higher_is_better=True)
     if not valid:
         return row
     if min(len(side) for side in values) >= FEWEST_RUNS:
-        return _between_runs(row, values[0], values[1])
+        return between_runs(row, values[0], values[1])
     series, replicates = [], []
     for group in (pair.baseline, pair.candidate):
         steps = [_completions(samples) for samples, _ in pair.samples(group)]
@@ -260,7 +260,7 @@ def _completions(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]
 def _server_rate(pair: _Pair, *, valid: bool) -> Row:
     """The completed rate: a result only where a peak was searched for."""
     values = pair.figures(_metric)
-    means = (_mean(values[0]), _mean(values[1]))
+    means = (mean_of(values[0]), mean_of(values[1]))
     row = pair.row("completed throughput", "queries/s", means, higher_is_better=True)
     if not valid:
         return row
@@ -271,7 +271,7 @@ def _server_rate(pair: _Pair, *, valid: bool) -> Row:
             why="completed throughput follows target_qps; the latency row tells the systems apart",
         )
     if min(len(side) for side in values) >= FEWEST_RUNS:
-        return _between_runs(row, values[0], values[1])
+        return between_runs(row, values[0], values[1])
     return replace(
         row,
         conclusion=INCONCLUSIVE,
@@ -338,7 +338,7 @@ def _within_runs(
     )
 
 
-def _between_runs(row: Row, ours: Sequence[float], theirs: Sequence[float]) -> Row:
+def between_runs(row: Row, ours: Sequence[float], theirs: Sequence[float]) -> Row:
     """Interval and test from the runs' own figures."""
     superiority = resampling.mann_whitney(np.asarray(ours), np.asarray(theirs)).superiority
     if min(*ours, *theirs) <= 0:
@@ -371,9 +371,9 @@ def concluded(row: Row) -> Row:
     opposed = row.superiority is not None and (row.superiority - 0.5) * (found - equal) < 0
     if significant and excluded and beyond and not opposed:
         gain = (found > equal) == row.higher_is_better
-        if quality:
-            return replace(row, conclusion="better" if gain else "worse")
-        return replace(row, conclusion="faster" if gain else "slower")
+        of_speed = row.unit in ("ns", "s") or row.unit.endswith("/s")
+        words = ("faster", "slower") if of_speed else ("better", "worse")
+        return replace(row, conclusion=words[0] if gain else words[1])
     wide = WIDE_QUALITY if quality else WIDE
     reach = max(row.interval.high - equal, equal - row.interval.low)
     small = f"below the practical floor of {100 * row.floor:.2g} %"

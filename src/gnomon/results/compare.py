@@ -22,8 +22,12 @@ from gnomon.results.claims import (
     concluded,
     rows_of,
 )
+from gnomon.results.fleet_claims import fleet_notes, fleet_rows
 from gnomon.results.locate import load
 from gnomon.results.sides import Group, Side, grouped, names_of, warnings
+
+COMPARED = ("load", "fleet")
+"""Protocols whose runs can be compared."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
     and test come from inside the runs. Repeating runs is what a measurement of speed stands on: Kalibera
     and Jones, "Rigorous benchmarking in reasonable time" (2013).
 
+    Federations are held against each other in cost, time, energy and rounds to the target; seeds are what
+    repeats them.
+
     Args:
         runs: At least two: runs, their folders, or the starts of their names.
 
@@ -73,13 +80,17 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
     """
     opened = [run if isinstance(run, Run) else load(run) for run in runs]
     _require_comparable(opened)
+    protocol = opened[0].record["protocol"]
     groups, repeated = grouped(opened)
     baseline, *candidates = groups
     rows: list[Row] = []
     for candidate in candidates:
         peers = [group for group in groups if group is not candidate] if repeated else []
         for name in names_of(baseline, candidate):
-            rows += rows_of(baseline, candidate, name, peers)
+            if protocol == "fleet":
+                rows += fleet_rows(baseline, candidate, name)
+            else:
+                rows += rows_of(baseline, candidate, name, peers)
     if not rows and all(group.side.valid for group in groups):
         raise UsageError(
             "the runs have no measurement in common: measure the same scenarios in each"
@@ -96,7 +107,9 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
         warnings=tuple(
             warning for candidate in candidates for warning in warnings(baseline, candidate)
         ),
-        notes=tuple(_notes(groups, rows, repeated=repeated)),
+        notes=tuple(
+            fleet_notes(groups) if protocol == "fleet" else _notes(groups, rows, repeated=repeated)
+        ),
         valid=all(run.verdict.valid for run in opened),
     )
 
@@ -120,10 +133,10 @@ def _require_comparable(runs: Sequence[Run]) -> None:
                 f"of one benchmark can be compared"
             )
     for run in runs:
-        if run.record["protocol"] != "load":
+        if run.record["protocol"] not in COMPARED:
             raise UsageError(
                 f"{run.id} was measured by the protocol {run.record['protocol']!r}: compare knows "
-                f"runs of 'load'"
+                f"runs of {' and '.join(COMPARED)}"
             )
 
 

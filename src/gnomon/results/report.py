@@ -24,8 +24,28 @@ from gnomon.results.charts import Chart, Curve, latency_distribution
 from gnomon.results.load_charts import latency_curve, load_charts
 from gnomon.results.table import figures, sentence
 
-CHARTS: dict[str, Callable[[Any, dict[str, Any]], list[Chart]]] = {"load": load_charts}
+
+def _fleet_charts(samples: Any, stored: dict[str, Any]) -> list[Chart]:
+    try:
+        from gnomon.results.fleet_charts import fleet_charts
+    except ModuleNotFoundError:
+        return []
+    charts: list[Chart] = fleet_charts(samples, stored)
+    return charts
+
+
+CHARTS: dict[str, Callable[[Any, dict[str, Any]], list[Chart]]] = {
+    "load": load_charts,
+    "fleet": _fleet_charts,
+}
 """By protocol: the charts of one measurement, from its raw samples and its entry in `run.json`."""
+CHECKED = {
+    "load": "Recompute every figure and the verdict from the raw samples, and hold them against the schedule "
+    "that the seeds give",
+    "fleet": "Recompute every figure and the verdict from rounds, clients and final parameters, and hold "
+    "them against the devices and the data that the seed gives",
+}
+"""By protocol: what `gnomon check` does."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,7 @@ class Page:
     environment: tuple[tuple[str, str], ...]
     files: tuple[str, ...]
     probe_count: int
+    checked: str
 
 
 def write_report(runs: Sequence[Run], path: Path | str) -> Path:
@@ -117,6 +138,7 @@ def _page(run: Run) -> Page:
         environment=tuple(flat(record["environment"])),
         files=tuple(_files(run.path)),
         probe_count=len(run.measurements) - len(shown),
+        checked=CHECKED.get(record["protocol"], "Recompute every figure and the verdict"),
     )
 
 
@@ -130,7 +152,7 @@ def _measurement(run: Run, name: str, stored: dict[str, Any]) -> Measurement:
             charts = make(samples, stored)
         except (RunFolderError, DataError) as error:
             missing = str(error)
-    rows = figures(stored["result"])
+    rows = figures(run.record["protocol"], stored["result"])
     return Measurement(
         name=name,
         headline=rows[0][1] if rows else "no result",
@@ -177,6 +199,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "resumed", f"{_time(stop['resumed_at'])}, after: {stop['aborted_because']}"
     yield "rules", record["rules"]
     yield "data", f"{data['name']} (sha256 {data['sha256'][:12]})"
+    if record.get("data_path"):
+        yield "data from", record["data_path"]
     yield "official data", "yes" if data["official"] else "no"
     quality = benchmark["quality"]
     yield (

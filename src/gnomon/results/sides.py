@@ -93,15 +93,26 @@ def _alike(run: Run, other: Run) -> bool:
 
 
 def settings_of(run: Run) -> dict[str, dict[str, Any]]:
-    """By measurement: its settings as they were asked for. A rate that was searched for is a result."""
+    """By measurement: its settings as they were asked for, but for what a repetition may change.
+
+    A rate that was searched for is a result.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name, stored in run.measurements.items():
-        if not is_probe(name):
+        if run.record["protocol"] == "fleet":
+            found[name] = _whatever_the_seed(stored["settings"])
+        elif not is_probe(name):
             settings = {**stored["settings"], "workers": run.record["options"].get("workers", 1)}
             if stored.get("probes"):
                 settings["target_qps"] = "the peak"
             found[name] = settings
     return found
+
+
+def _whatever_the_seed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Federations that differ in their seed alone repeat each other."""
+    rest = {key: value for key, value in settings["settings"].items() if key != "seed"}
+    return {**settings, "settings": rest}
 
 
 def names_of(baseline: Group, candidate: Group) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -9,9 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from gnomon.core.run import Run
-from gnomon.core.units import format_count, format_duration_ns, format_rate
+from gnomon.core.units import (
+    format_count,
+    format_dollars,
+    format_duration_ns,
+    format_energy,
+    format_rate,
+    format_seconds,
+)
 from gnomon.core.verdict import Verdict
 from gnomon.loadgen.find_peak import is_probe
+from gnomon.results.fleet_figures import fleet_figures
 
 COLOURS = {"VALID": "bold green", "INVALID": "bold red"}
 
@@ -19,9 +28,29 @@ COLOURS = {"VALID": "bold green", "INVALID": "bold red"}
 def run_view(run: Run) -> RenderableType:
     """Everything a person wants to see of a run at once."""
     verdict = run.verdict
-    record = run.record
-    title = f"{record['benchmark']['title']} on {record['system']['name']}"
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    title = f"{run.record['benchmark']['title']} on {run.record['system']['name']}"
+    tables = _fleet_tables if run.record["protocol"] == "fleet" else _load_tables
+    return Group(
+        Text(title, style="bold"), *tables(run), verdict_line(verdict), *failure_lines(verdict)
+    )
+
+
+def _fleet_tables(run: Run) -> list[RenderableType]:
+    """One figure a line: a federation has many, and they are words as often as numbers."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column("figure", style="bold", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for stored in run.measurements.values():
+        for label, text in figures("fleet", stored["result"]):
+            table.add_row(label, text)
+        if stored["result"] is None:
+            table.add_row("federation", "no result: it was broken off")
+    return [table]
+
+
+def _load_tables(run: Run) -> list[RenderableType]:
+    verdict = run.verdict
+    table = Table(header_style="bold")
     table.add_column("measurement", no_wrap=True)
     table.add_column("result", justify="right")
     table.add_column("p50", justify="right", no_wrap=True)
@@ -34,11 +63,9 @@ def run_view(run: Run) -> RenderableType:
             probes += 1
             continue
         table.add_row(name, *_cells(stored["result"]), _word(verdict.of(name)))
-    parts: list[RenderableType] = [table, verdict_line(verdict)]
-    if probes:
-        parts.append(Text(f"{probes} probes led to the server rate; see the report", style="dim"))
-    parts.extend(failure_lines(verdict))
-    return Group(*parts)
+    if not probes:
+        return [table]
+    return [table, Text(f"{probes} probes led to the server rate; see the report", style="dim")]
 
 
 def verdict_line(verdict: Verdict) -> Text:
@@ -67,10 +94,12 @@ def sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def figures(result: dict[str, Any] | None) -> list[tuple[str, str]]:
+def figures(protocol: str, result: dict[str, Any] | None) -> list[tuple[str, str]]:
     """The figures of a measurement as (label, text), the headline first; empty without a result."""
-    if result is None:
-        return []
+    return [] if result is None else FIGURES.get(protocol, _load_figures)(result)
+
+
+def _load_figures(result: dict[str, Any]) -> list[tuple[str, str]]:
     label = result["metric"]["name"]
     if (result.get("early_stopping") or {}).get("estimate_ns") is not None:
         label += " at 99 % confidence"  # the measured percentile has a row of its own
@@ -95,11 +124,24 @@ def figures(result: dict[str, Any] | None) -> list[tuple[str, str]]:
     return rows
 
 
+FIGURES: dict[str, Callable[[dict[str, Any]], list[tuple[str, str]]]] = {
+    "load": _load_figures,
+    "fleet": fleet_figures,
+}
+"""By protocol: the figures of a result."""
+
+
 def headline(result: dict[str, Any]) -> str:
     """The metric's value with its unit."""
     metric = result["metric"]
-    if metric["unit"] == "ns":
-        return format_duration_ns(metric["value"])
+    by_unit = {
+        "ns": format_duration_ns,
+        "s": format_seconds,
+        "J": format_energy,
+        "$": format_dollars,
+    }
+    if metric["unit"] in by_unit:
+        return by_unit[metric["unit"]](metric["value"])
     if metric["unit"].endswith("/s"):
         return format_rate(metric["value"], metric["unit"])
     return f"{metric['value']:.4f} {metric['unit']}".strip()
