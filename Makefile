@@ -23,3 +23,5 @@ bench:
 	python bench/embedding.py --json bench/results/embedding.json
 	python bench/dlrm.py --json bench/results/dlrm.json
 	python bench/criteo_sized.py --json bench/results/criteo_sized.json
+	python bench/federated.py --json bench/results/federated.json
+	python bench/federated_regret.py --json bench/results/federated_regret.json
