@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnomon.core.errors import GnomonError
 from gnomon.core.registry import BENCHMARKS, SYSTEMS, Registry
 from gnomon.core.spec import Benchmark
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def list_(
@@ -24,31 +27,36 @@ def list_(
         typer.echo(json_module.dumps({"benchmarks": benchmarks, "systems": systems}, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    table = Table(title="Benchmarks", title_justify="left", header_style="bold")
-    for column in ("name", "suite", "what", "scenarios", "default system", "from"):
-        table.add_column(column, overflow="fold")
-    for row in benchmarks:
-        table.add_row(
-            row["name"],
-            row.get("suite", ""),
-            row.get("title") or f"[red]{row['error']}[/red]",
-            ", ".join(row.get("scenarios", [])),
-            row.get("default_system", ""),
-            row["from"],
-        )
-    console.print(table)
-    table = Table(title="Systems", title_justify="left", header_style="bold")
-    for column in ("name", "what", "from"):
-        table.add_column(column, overflow="fold")
-    for row in systems:
-        table.add_row(row["name"], row.get("what") or f"[red]{row['error']}[/red]", row["from"])
-    console.print(table)
+    origins = {row["from"] for row in (*benchmarks, *systems)} != {"gnomon"}
+    columns = ("name", "what", "suite", "system")
+    console.print(_table("Benchmarks", columns, benchmarks, origins))
+    console.print(_table("Systems", ("name", "what"), systems, origins))
     console.print(
         "[dim]gnomon run NAME --system SYSTEM measures one; gnomon run --help has more.[/dim]"
     )
+
+
+def _table(
+    title: str, columns: tuple[str, ...], rows: list[dict[str, Any]], origins: bool
+) -> RenderableType:
+    """Rows in which only `what` is broken; where all of them come from gnomon itself, that is not said."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in (*columns, "from") if origins else columns:
+        table.add_column(column, overflow="fold", no_wrap=column != "what")
+    for row in rows:
+        cells = {
+            "name": row["name"],
+            "what": row.get("title") or row.get("what") or f"[red]{row['error']}[/red]",
+            "suite": row.get("suite", ""),
+            "system": row.get("default_system", ""),
+            "from": row["from"],
+        }
+        table.add_row(*(cells[str(column.header)] for column in table.columns))
+    return table
 
 
 def _benchmarks() -> list[dict[str, Any]]:
