@@ -33,6 +33,7 @@ def ledger_of(rounds=3):
             loss=1.0,
             average_loss=1.0,
             quality=0.5,
+            update_norm=1.0,
         )
     return ledger
 
