@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
+import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -26,7 +28,7 @@ from machine import describe_machine
 
 from gnomon.core.registry import BENCHMARKS, TASKS
 from gnomon.fleet.assembly import Federation, assemble
-from gnomon.fleet.grid import run_grid, spread_values
+from gnomon.fleet.grid import ONE_THREAD, run_grid, spread_values
 from gnomon.fleet.grid_file import Grid
 from gnomon.fleet.grid_folder import GridPlan
 from gnomon.fleet.options import FleetOptions
@@ -114,8 +116,12 @@ def main() -> None:
         for gamma in GAMMAS
         for seed in seeds
     ]
+    os.environ.update(ONE_THREAD)  # of the workers: small products lose by more
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        cells = list(pool.map(one_run, *zip(*jobs, strict=True)))
+        cells = []
+        for cell in pool.map(one_run, *zip(*jobs, strict=True)):
+            cells.append(cell)
+            print(f"\r{len(cells)} of {len(jobs)} runs", end="", file=sys.stderr, flush=True)
     for cell in cells:
         _, least = best_of(grids[cell["benchmark"]], cell["gamma"])
         cell["ratio"] = cell["cost"] / least
