@@ -1,10 +1,15 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and folders that one process at a time writes to."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from gnomon.core.errors import RunFolderError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -24,3 +29,22 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def held_alone(lock_file: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock that goes with the process, however it ends.
+
+    Args:
+        lock_file: Made if missing.
+        refusal: The line for whoever comes second.
+
+    Raises:
+        RunFolderError: Another process holds it.
+    """
+    with lock_file.open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(refusal) from None
+        yield

@@ -11,7 +11,6 @@ A file is written whole or not at all, so what is there is finished, whatever en
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gnomon.core.errors import DataError, RunFolderError, SettingsError
-from gnomon.core.files import write_atomically
+from gnomon.core.files import held_alone, write_atomically
 from gnomon.fleet.assembly import Blueprint
 from gnomon.fleet.grid_file import Grid, GridPoint, Trial, trial_from_json, trial_to_json
 
@@ -230,11 +229,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         RunFolderError: Somebody does.
     """
-    with (path / LOCK_FILE).open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFolderError(f"another grid is going on in {path}: wait for its end") from None
+    with held_alone(path / LOCK_FILE, f"another grid is going on in {path}: wait for its end"):
         yield
 
 

@@ -11,7 +11,6 @@ charts are made from these files alone.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError, RunFolderError, SettingsError
-from gnomon.core.files import write_atomically
+from gnomon.core.files import held_alone, write_atomically
 from gnomon.recommend.recipe import Variant
 from gnomon.recommend.record import TrainRecord
 
@@ -175,11 +174,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         RunFolderError: Somebody does.
     """
-    with (path / LOCK_FILE).open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFolderError(f"another sweep is going on in {path}: wait for its end") from None
+    with held_alone(path / LOCK_FILE, f"another sweep is going on in {path}: wait for its end"):
         yield
 
 

@@ -21,22 +21,13 @@ from gnomon.core.verdict import Verdict
 from gnomon.core.version import __version__
 from gnomon.loadgen.find_peak import is_probe
 from gnomon.results.charts import Chart, Curve, latency_distribution
+from gnomon.results.fleet_charts import fleet_charts
 from gnomon.results.load_charts import latency_curve, load_charts
 from gnomon.results.table import figures, sentence
 
-
-def _fleet_charts(samples: Any, stored: dict[str, Any]) -> list[Chart]:
-    try:
-        from gnomon.results.fleet_charts import fleet_charts
-    except ModuleNotFoundError:
-        return []
-    charts: list[Chart] = fleet_charts(samples, stored)
-    return charts
-
-
 CHARTS: dict[str, Callable[[Any, dict[str, Any]], list[Chart]]] = {
     "load": load_charts,
-    "fleet": _fleet_charts,
+    "fleet": fleet_charts,
 }
 """By protocol: the charts of one measurement, from its raw samples and its entry in `run.json`."""
 CHECKED = {
