@@ -25,7 +25,8 @@ from embedding import SET_SIZES, TABLES, Full, zipf_ids
 from machine import describe_machine
 from torch import nn
 
-from gnomon.embedding import RobeLayout, allocate, compiled, dot_interaction, functional, lookup
+from gnomon.core.environment import processors
+from gnomon.embedding import RobeLayout, allocate, compiled, dot_interaction, lookup
 from gnomon.recommend.config import DLRM_V1
 from gnomon.recommend.graphs import bottom_graph, head_graph
 
@@ -202,7 +203,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--batches", default="1,8,32,128,2048")
     parser.add_argument("--rows", type=int, default=500_000, help="rows of each full table")
-    parser.add_argument("--threads", type=int, default=functional.processors())
+    parser.add_argument("--threads", type=int, default=processors())
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -28,6 +28,7 @@ from limits import RandomReads, StreamWrites, library
 from machine import describe_machine
 from torch import nn
 
+from gnomon.core.environment import processors
 from gnomon.embedding import RobeLayout, allocate, compiled, functional, lookup, sgd
 
 TABLES, DIM, BATCH, ZIPF = 26, 128, 2048, 1.05
@@ -265,7 +266,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rows", type=int, default=500_000, help="rows of each full table")
-    parser.add_argument("--threads", type=int, default=functional.processors())
+    parser.add_argument("--threads", type=int, default=processors())
     parser.add_argument("--only", default="lookup,pooling,training")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

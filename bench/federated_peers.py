@@ -248,7 +248,9 @@ def check_against_loop(work: Work) -> None:
             model = torch.nn.Linear(FEATURES, CLASSES)
             model.load_state_dict(state)
             optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
-            drawn = batch_indices(SEED, number, client, ITERATIONS, BATCH, SAMPLES)
+            (drawn,) = batch_indices(
+                SEED, number, np.array([client]), ITERATIONS, BATCH, np.array([SAMPLES])
+            )
             for rows in torch.from_numpy(drawn + client * SAMPLES):
                 optimizer.zero_grad()
                 torch.nn.functional.cross_entropy(model(features[rows]), labels[rows]).backward()

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "isa.hpp"
 #include "kernels.hpp"
 
 namespace gnomon {
@@ -18,15 +19,12 @@ extern const Kernels table;
 }
 #endif
 
-static const Kernels* best() {
+static const Kernels* compiled_for(Isa isa) {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    return &avx512::table;
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &avx2::table;
+  if (isa == Isa::avx512) return &avx512::table;
+  if (isa == Isa::avx2) return &avx2::table;
 #endif
+  (void)isa;
   return &portable::table;
 }
 
@@ -35,20 +33,16 @@ static std::atomic<const Kernels*> in_use{nullptr};
 const Kernels* kernels() {
   const Kernels* found = in_use.load(std::memory_order_acquire);
   if (!found) {
-    found = best();
+    found = compiled_for(best_isa());
     in_use.store(found, std::memory_order_release);
   }
   return found;
 }
 
 const Kernels* kernels_named(const char* name) {
-  const Kernels* most = best();
-  if (std::strcmp(name, "portable") == 0) return &portable::table;
-#if defined(__x86_64__)
-  if (std::strcmp(name, "avx2") == 0 && most != &portable::table) return &avx2::table;
-  if (std::strcmp(name, "avx512") == 0 && most == &avx512::table) return &avx512::table;
-#endif
-  (void)most;
+  for (const Isa isa : isas()) {
+    if (std::strcmp(name, isa_name(isa)) == 0) return compiled_for(isa);
+  }
   return nullptr;
 }
 

@@ -1,5 +1,6 @@
 // Sixteen float32, a cache line, as one value: in one AVX-512 register, two of AVX2, or an array that the
-// compiler maps to whatever there is. Kernels are written in lines, once.
+// compiler maps to whatever there is. Kernels are written in lines, once. `fused(x, y, z)` is x y + z with one
+// rounding, which is slow where the processor has no instruction for it.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -50,6 +51,7 @@ struct Line {
   friend Line operator-(Line a, Line b) { return {_mm512_sub_ps(a.v, b.v)}; }
   friend Line operator*(Line a, Line b) { return {_mm512_mul_ps(a.v, b.v)}; }
   friend Line operator/(Line a, Line b) { return {_mm512_div_ps(a.v, b.v)}; }
+  friend Line fused(Line a, Line b, Line c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
   Line root() const { return {_mm512_sqrt_ps(v)}; }
   // Lanes summed in a fixed tree: halves, quarters, pairs.
   float sum() const {
@@ -81,6 +83,9 @@ struct Line {
   friend Line operator-(Line x, Line y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
   friend Line operator*(Line x, Line y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
   friend Line operator/(Line x, Line y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+  friend Line fused(Line x, Line y, Line z) {
+    return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+  }
   Line root() const { return {_mm256_sqrt_ps(a), _mm256_sqrt_ps(b)}; }
   float sum() const {
     const __m256 half = _mm256_add_ps(a, b);
@@ -136,6 +141,11 @@ struct Line {
   }
   friend Line operator/(const Line& x, const Line& y) {
     return each(x, y, [](float a, float b) { return a / b; });
+  }
+  friend Line fused(const Line& x, const Line& y, const Line& z) {
+    Line r;
+    for (int i = 0; i < LANES; ++i) r.v[i] = __builtin_fmaf(x.v[i], y.v[i], z.v[i]);
+    return r;
   }
   Line root() const {
     Line r;

@@ -11,8 +11,7 @@ from gnomon.core.errors import DataError, MissingExtraError, SettingsError
 from gnomon.core.task import DataSource
 from gnomon.fleet.cnn import CnnLearner
 from gnomon.fleet.data import FederatedData, dealt
-from gnomon.fleet.learner import LocalTraining
-from gnomon.fleet.randomness import batch_indices
+from gnomon.fleet.learner import LocalTraining, drawn_rows
 
 torch = pytest.importorskip("torch")
 
@@ -96,14 +95,7 @@ def reference_training(data, parameters, client, training, regularisation=0.0):
     optimiser = torch.optim.SGD(
         module.parameters(), lr=training.learning_rate, weight_decay=regularisation
     )
-    rows = batch_indices(
-        training.seed,
-        training.round_number,
-        client,
-        training.local_iterations,
-        training.batch_size,
-        len(labels),
-    )
+    rows = drawn_rows(data, np.array([client]), training)[0] - data.offsets[client]
     losses = []
     for chosen in rows:
         optimiser.zero_grad()

@@ -57,15 +57,16 @@ def doctor(
 
 
 def _kernels() -> Finding:
-    """Whether the embedding kernels were compiled, and for which instructions."""
+    """Whether embeddings and local training were compiled, and for which instructions."""
     from gnomon.core.noise import Finding
     from gnomon.embedding import compiled
+    from gnomon.fleet import softmax_sgd
 
     isa = compiled()
-    if isa is not None:
-        return Finding("embedding kernels", "ok", isa)
+    if isa is not None and softmax_sgd.compiled():
+        return Finding("compiled kernels", "ok", isa)
     return Finding(
-        "embedding kernels",
+        "compiled kernels",
         "warning",
         "not compiled: NumPy does their work, slowly",
         "install a C++ compiler, then: pip install --force-reinstall --no-cache-dir gnomon",

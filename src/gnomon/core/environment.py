@@ -55,6 +55,13 @@ PASSING = (
 """What differs from minute to minute and does not make two runs incomparable."""
 
 
+def processors() -> int:
+    """Processors that this process may use: the default number of threads."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def capture(root: Path = ROOT) -> dict[str, Any]:
     """The environment, grouped and ready for JSON. `root` is where /proc and /sys are looked for."""
     return {

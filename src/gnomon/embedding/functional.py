@@ -11,13 +11,13 @@ with the same results. An array is float32 (size,), or uint16 (size,) that holds
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gnomon.core.environment import processors
 from gnomon.core.errors import DataError, SettingsError
 from gnomon.embedding import reference
 from gnomon.embedding.bags import Bags, Integers, Pooling
@@ -35,13 +35,6 @@ Floats = NDArray[np.float32]
 def compiled() -> str | None:
     """The instruction set of the kernels in use ("avx512", "avx2", "portable"), None without kernels."""
     return _native.isa() if _native is not None else None
-
-
-def processors() -> int:
-    """Processors that this process may use: the default number of threads."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def lookup(

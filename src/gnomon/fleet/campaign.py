@@ -197,6 +197,7 @@ def _begun(job: Job, federation: Federation, controller: Controller) -> dict[str
         "devices_source": federation.devices.source,
         "devices_sha256": devices_sha256(federation.devices),
         "controller": controller.describe(),
+        "learner": federation.learner.describe(),
     }
     recorded = job.writer.record["measurements"].get(MEASUREMENT)
     if recorded is not None:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError, MissingExtraError, SettingsError, described
 from gnomon.fleet.data import FederatedData
-from gnomon.fleet.learner import LocalTraining, require_clients
+from gnomon.fleet.learner import LocalTraining, drawn_rows, require_clients
 from gnomon.fleet.orders import Parameters
-from gnomon.fleet.randomness import batch_indices, keyed
+from gnomon.fleet.randomness import keyed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -157,20 +157,8 @@ class CnnLearner:
         """Which samples each client takes in each iteration, shape (E, batch, K)."""
         import torch
 
-        offsets = self.data.offsets
-        drawn = [
-            offsets[client]
-            + batch_indices(
-                training.seed,
-                training.round_number,
-                int(client),
-                training.local_iterations,
-                training.batch_size,
-                int(offsets[client + 1] - offsets[client]),
-            )
-            for client in clients
-        ]
-        return torch.from_numpy(np.stack(drawn, axis=-1)).to(self._device)
+        drawn = drawn_rows(self.data, clients, training).transpose(1, 2, 0)
+        return torch.from_numpy(np.ascontiguousarray(drawn)).to(self._device)
 
     def _train_together(
         self, parameters: Parameters, rows: Tensor, training: LocalTraining

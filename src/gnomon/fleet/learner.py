@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gnomon.fleet.data import FederatedData
 from gnomon.fleet.orders import Parameters
+from gnomon.fleet.randomness import batch_indices
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,20 @@ def require_clients(data: FederatedData, clients: NDArray[np.int64]) -> None:
     """Refuse client numbers that do not exist."""
     if len(clients) and (clients.min() < 0 or clients.max() >= data.clients):
         raise IndexError(f"clients run from 0 to {data.clients - 1}, got {clients.tolist()}")
+
+
+def drawn_rows(
+    data: FederatedData, clients: NDArray[np.int64], training: LocalTraining
+) -> NDArray[np.int64]:
+    """Rows of all clients' data that each of these takes in each iteration, shape (K, E, batch)."""
+    first, last = data.offsets[clients], data.offsets[clients + 1]
+    rows = batch_indices(
+        training.seed,
+        training.round_number,
+        clients,
+        training.local_iterations,
+        training.batch_size,
+        last - first,
+    )
+    rows += first[:, None, None]
+    return rows

@@ -1,8 +1,4 @@
-"""Multinomial logistic regression in NumPy: the convex model of the papers, fast enough for whole grids.
-
-A few clients are trained side by side, which share the cost of NumPy's calls while their batches stay in the
-second-level cache: on two cores this beats one at a time, and all at once, which streams through memory.
-"""
+"""Multinomial logistic regression: the convex model of the papers, fast enough for whole grids."""
 
 from __future__ import annotations
 
@@ -11,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnomon.fleet import softmax_sgd
 from gnomon.fleet.data import FederatedData
-from gnomon.fleet.learner import LocalTraining, require_clients
+from gnomon.fleet.learner import LocalTraining, drawn_rows, require_clients
 from gnomon.fleet.orders import Parameters
-from gnomon.fleet.randomness import batch_indices
+from gnomon.fleet.softmax_sgd import Singles, Step, samples_of, split
 
-Singles = NDArray[np.float32]
 _LEAST = np.float32(1e-30)
-TOGETHER = 4
+AT_A_TIME = 64
 
 
 class LogisticLearner:
@@ -35,6 +31,7 @@ class LogisticLearner:
         self._features = data.features.reshape(len(data.features), -1)
         self._classes = data.classes
         self._one_hot = _one_hot(data.labels, data.classes)
+        self._samples = samples_of(self._features, data.labels, data.classes)
         self._sample_weights = np.repeat(
             data.weights / np.diff(data.offsets), np.diff(data.offsets)
         )
@@ -49,13 +46,14 @@ class LogisticLearner:
         return np.zeros(self.size, dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
-        """Kind, sizes, regularisation."""
+        """Kind, sizes, regularisation, and whose arithmetic trains."""
         return {
             "kind": self.name,
             "parameters": self.size,
             "classes": self._classes,
             "features": int(self._features.shape[1]),
             "regularisation": self.regularisation,
+            "local_training": "compiled" if softmax_sgd.compiled() else "numpy",
         }
 
     def train(
@@ -65,72 +63,15 @@ class LogisticLearner:
         require_clients(self.data, clients)
         updates = np.empty((len(clients), self.size), dtype=np.float32)
         losses = np.empty(len(clients))
-        for start in range(0, len(clients), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            losses[part] = self._train_some(parameters, clients[part], training, updates[part])
+        rate, proximal = training.learning_rate, training.proximal
+        step = Step(rate, 1 - rate * (self.regularisation + proximal), rate * proximal)
+        for start in range(0, len(clients), AT_A_TIME):
+            part = slice(start, start + AT_A_TIME)
+            rows = drawn_rows(self.data, clients[part], training)
+            updates[part], chances = softmax_sgd.train(self._samples, parameters, rows, step)
+            entropies = -np.log(np.maximum(chances, _LEAST))
+            losses[part] = entropies.reshape(len(rows), -1).mean(axis=1)
         return updates, losses
-
-    def _train_some(
-        self,
-        parameters: Parameters,
-        clients: NDArray[np.int64],
-        training: LocalTraining,
-        updates: Singles,
-    ) -> NDArray[np.float64]:
-        """Train a few clients side by side; fills in their updates, and returns their mean losses."""
-        rows = self._drawn_rows(clients, training)
-        iterations, count, batch = rows.shape
-        targets = self._one_hot.take(rows, axis=1)
-        chances = np.empty((iterations, count, self._classes, batch), dtype=np.float32)
-        before_weights, before_biases = self._split(parameters)
-        weights = np.repeat(before_weights[None], count, axis=0)
-        biases = np.repeat(before_biases[None], count, axis=0)
-        gradient = np.empty_like(weights)
-        features = np.empty((count * batch, self._features.shape[1]), dtype=np.float32)
-        x = features.reshape(count, batch, -1)
-        z = np.empty((count, self._classes, batch), dtype=np.float32)
-        step = np.float32(training.learning_rate / batch)
-        keep = np.float32(1 - training.learning_rate * (self.regularisation + training.proximal))
-        pull = np.float32(training.learning_rate * training.proximal)
-        for iteration in range(iterations):
-            # All rows exist; `clip` spares NumPy a buffer.
-            self._features.take(rows[iteration].ravel(), axis=0, out=features, mode="clip")
-            np.matmul(weights, x.transpose(0, 2, 1), out=z)
-            z += biases
-            z -= np.maximum.reduce(z, axis=1, keepdims=True)
-            np.exp(z, out=z)
-            p = np.divide(z, np.add.reduce(z, axis=1, keepdims=True), out=chances[iteration])
-            np.subtract(p, targets[:, iteration].transpose(1, 0, 2), out=z)
-            z *= step
-            np.matmul(z, x, out=gradient)
-            if keep != 1:
-                weights *= keep
-                biases *= keep
-            if pull:
-                weights += pull * before_weights
-                biases += pull * before_biases
-            weights -= gradient
-            biases -= np.add.reduce(z, axis=2, keepdims=True)
-        for place, update in enumerate(updates):
-            after_weights, after_biases = self._split(update)
-            np.subtract(weights[place], before_weights, out=after_weights)
-            np.subtract(biases[place], before_biases, out=after_biases)
-        picked = np.einsum("ekcb,cekb->keb", chances, targets).reshape(count, -1)
-        losses: NDArray[np.float64] = -np.log(np.maximum(picked, _LEAST)).mean(axis=1)
-        return losses
-
-    def _drawn_rows(self, clients: NDArray[np.int64], training: LocalTraining) -> NDArray[np.int64]:
-        """Rows of each client's batches, shape (iterations, clients, batch)."""
-        rows = np.empty(
-            (training.local_iterations, len(clients), training.batch_size), dtype=np.int64
-        )
-        for place, client in enumerate(clients.tolist()):
-            first, last = int(self.data.offsets[client]), int(self.data.offsets[client + 1])
-            drawn = batch_indices(
-                training.seed, training.round_number, client, *rows.shape[::2], last - first
-            )
-            np.add(drawn, first, out=rows[:, place])
-        return rows
 
     def loss(self, parameters: Parameters) -> float:
         """F(w) in nats: cross-entropy over all clients' samples plus the regularisation."""
@@ -149,16 +90,10 @@ class LogisticLearner:
         return float(right.mean())
 
     def _scores(self, parameters: Parameters, features: Singles) -> Singles:
-        weights, biases = self._split(parameters)
+        weights, biases = split(parameters, self._classes)
         scores: Singles = weights @ features.T
         scores += biases
         return scores
-
-    def _split(self, parameters: Parameters) -> tuple[Singles, Singles]:
-        """Weights (classes, features) and biases (classes, 1), as views."""
-        inputs = self._features.shape[1]
-        end = self._classes * inputs
-        return parameters[:end].reshape(self._classes, inputs), parameters[end:, None]
 
 
 def _one_hot(labels: NDArray[np.int64], classes: int) -> Singles:

@@ -40,22 +40,26 @@ def _mix(words: NDArray[np.uint64]) -> None:
 
 
 def batch_indices(
-    seed: int, round_number: int, client: int, iterations: int, batch_size: int, samples: int
+    seed: int,
+    round_number: int,
+    clients: NDArray[np.int64],
+    iterations: int,
+    batch_size: int,
+    samples: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """A client's samples for each local iteration, drawn with replacement, shape (iterations, batch_size).
+    """Clients' samples for each local iteration, drawn with replacement, shape (K, iterations, batch_size).
 
     SplitMix64 as a counter-based generator (Steele et al., OOPSLA 2014): a generator object per client and
-    round would cost more than the training of a small model. The product with `samples` takes the upper
-    32 bits, so the bias is below `samples / 2**32`.
+    round would cost more than the training of a small model. The product with the client's number of
+    `samples` takes the upper 32 bits, so the bias is below `samples / 2**32`.
     """
-    key = seed
-    for place in (round_number, client):
-        key = _mixed(key + _STEP * (int(place) + 1) & _WORD)
-    drawn = np.arange(1, iterations * batch_size + 1, dtype=np.uint64)
-    drawn *= np.uint64(_STEP)
-    drawn += np.uint64(key)
+    key = np.uint64(_mixed(seed + _STEP * (int(round_number) + 1) & _WORD))
+    keys = (np.asarray(clients).astype(np.uint64) + np.uint64(1)) * np.uint64(_STEP) + key
+    _mix(keys)
+    counters = np.arange(1, iterations * batch_size + 1, dtype=np.uint64) * np.uint64(_STEP)
+    drawn: NDArray[np.uint64] = counters + keys[:, None]
     _mix(drawn)
     drawn >>= np.uint64(32)
-    drawn *= np.uint64(samples)
+    drawn *= np.asarray(samples).astype(np.uint64)[:, None]
     drawn >>= np.uint64(32)
-    return drawn.astype(np.int64).reshape(iterations, batch_size)
+    return drawn.view(np.int64).reshape(len(clients), iterations, batch_size)

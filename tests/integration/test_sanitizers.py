@@ -9,22 +9,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TESTS = ("test_kernels.py", "test_functional.py")
+TESTS = ("embedding/test_kernels.py", "embedding/test_functional.py", "fleet/test_logistic.py")
 # Stands in for the installed kernels before anything imports them.
 RUN = """
 import importlib.util
 import sys
 
-name, path, tests = "gnomon.embedding._native", sys.argv[1], sys.argv[2:]
-spec = importlib.util.spec_from_file_location(name, path)
-module = sys.modules[name] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
+embedding, fleet, *tests = sys.argv[1:]
+for name, path in {"gnomon.embedding._native": embedding, "gnomon.fleet._native": fleet}.items():
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 import pytest
 from gnomon.embedding import functional
+from gnomon.fleet import softmax_sgd
 
-assert functional._native.__file__ == path
-chosen = "not many_threads and not forked and not pytorch and not bfloat16_rounds"
+assert functional._native.__file__ == embedding
+assert softmax_sgd._native.__file__ == fleet
+chosen = "not many_threads and not forked and not torch and not bfloat16_rounds"
 sys.exit(pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", "-k", chosen, *tests]))
 """
 
@@ -62,7 +65,7 @@ def test_kernels_are_clean_under_the_sanitizers(tmp_path):
         "-DGNOMON_SANITIZE=ON",
     )
     run(cmake, "--build", str(tmp_path), "--parallel", "2")
-    (built,) = tmp_path.glob("_native*.so")
+    built = [next((tmp_path / name).glob("_native*.so")) for name in ("embedding", "fleet")]
     libraries = [
         run(compiler, f"-print-file-name={name}").strip() for name in ("libasan.so", "libubsan.so")
     ]
@@ -70,8 +73,8 @@ def test_kernels_are_clean_under_the_sanitizers(tmp_path):
         sys.executable,
         "-c",
         RUN,
-        str(built),
-        *(str(Path(__file__).with_name(name)) for name in TESTS),
+        *map(str, built),
+        *(str(ROOT / "tests" / name) for name in TESTS),
         LD_PRELOAD=" ".join(libraries),
         ASAN_OPTIONS="detect_leaks=0",  # the interpreter's own
         UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1",
