@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from gnomon.core.errors import RunFolderError, SystemFault
+from gnomon.loadgen import clock_watch
 from gnomon.loadgen.journal import JOURNAL_FOLDER, Journal
 from gnomon.loadgen.measure import (
-    CLOCK_STEP_NS,
-    _ClockWatch,
     measure,
     recorded_samples,
     samples_of,
@@ -342,7 +341,7 @@ def test_a_stop_between_arrivals_that_lie_far_apart_need_not_wait_for_the_next(t
 
 @pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 0.3])
 def test_a_clock_that_jumps_is_reported_and_moves_no_latency(tmp_path, monkeypatch, jump_s):
-    real = _ClockWatch._read
+    real = clock_watch.read_clocks
     looks = []
 
     def jumping():
@@ -350,7 +349,7 @@ def test_a_clock_that_jumps_is_reported_and_moves_no_latency(tmp_path, monkeypat
         monotonic_ns, wall_ns = real()
         return monotonic_ns, wall_ns + (int(jump_s * NS_PER_S) if len(looks) > 2 else 0)
 
-    monkeypatch.setattr(_ClockWatch, "_read", staticmethod(jumping))
+    monkeypatch.setattr(clock_watch, "read_clocks", jumping)
     settings = settings_of(Scenario.SINGLE_STREAM, min_duration_ns=6 * TENTH_NS)
     measured = measure(Slow(), Digits(), settings, tmp_path)
     (fault,) = measured.faults
@@ -362,17 +361,33 @@ def test_a_clock_that_jumps_is_reported_and_moves_no_latency(tmp_path, monkeypat
     assert measured.samples.completed_ns.max() < 300 * NS_PER_S
 
 
+def test_a_thread_that_is_held_up_between_the_clocks_sees_no_jump(monkeypatch):
+    """The first three readings of the wall clock are a tenth of a second late."""
+    held_up, real = [0.1, 0.1, 0.1], time.time_ns
+
+    def late():
+        if held_up:
+            time.sleep(held_up.pop())
+        return real()
+
+    before = clock_watch.read_clocks()
+    monkeypatch.setattr(clock_watch.time, "time_ns", late)
+    after = clock_watch.read_clocks()
+    assert not held_up
+    assert abs((after[1] - before[1]) - (after[0] - before[0])) < 5_000_000
+
+
 def test_a_clock_that_drifts_slowly_is_found_at_the_end(tmp_path, monkeypatch):
-    real = _ClockWatch._read
+    real = clock_watch.read_clocks
 
     def drifting():
         monotonic_ns, wall_ns = real()
         return monotonic_ns, wall_ns + (monotonic_ns - began_ns) // 8
 
     began_ns = real()[0]
-    monkeypatch.setattr(_ClockWatch, "_read", staticmethod(drifting))
+    monkeypatch.setattr(clock_watch, "read_clocks", drifting)
     settings = settings_of(Scenario.SINGLE_STREAM, min_duration_ns=10 * TENTH_NS)
-    assert CLOCK_STEP_NS > NS_PER_S / 4 / 8  # no single look can see it
+    assert clock_watch.CLOCK_STEP_NS > NS_PER_S / 4 / 8  # no single look can see it
     measured = measure(Slow(), Digits(), settings, tmp_path)
     assert [fault.kind for fault in measured.faults] == ["clock_jumped"]
 

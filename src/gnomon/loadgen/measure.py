@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import GnomonError, SystemFault, described
 from gnomon.core.task import Task
+from gnomon.loadgen.clock_watch import ClockWatch
 from gnomon.loadgen.drive import drive, shared_interpreter
 from gnomon.loadgen.journal import Journal, read_journal
 from gnomon.loadgen.samples import SAMPLES_FILE, Samples, read_samples, write_samples
@@ -29,9 +30,6 @@ from gnomon.loadgen.system import AsynchronousSystem, System, of_the_system
 
 TICK_S = 0.25
 STALL_TIMEOUT_S = 60.0
-CLOCK_STEP_NS = 50_000_000
-CLOCK_DRIFT_SHARE = 0.01
-"""The reference reports an error when its clock and the system's differ by more than 1 %."""
 FEWEST_AHEAD, MOST_AHEAD = 1 << 12, 1 << 22
 """Rows drawn before the clock starts where their number is not known."""
 RECENT_ROWS = 2_000
@@ -283,7 +281,7 @@ def _watch(
 
     threads_share = workers > 1 or isinstance(system, AsynchronousSystem)
     worker = threading.Thread(target=work, name="gnomon-load", daemon=True)
-    clock = _ClockWatch()
+    clock = ClockWatch()
     seen, seen_at_s = -1, time.monotonic()
     with shared_interpreter() if threads_share else _nothing():
         worker.start()
@@ -339,42 +337,6 @@ class _nothing:  # noqa: N801 - the empty context
     def __enter__(self) -> None: ...
 
     def __exit__(self, *_: object) -> None: ...
-
-
-class _ClockWatch:
-    """Holds the monotonic clock against the wall clock. A jump means a suspended or adjusted machine."""
-
-    def __init__(self) -> None:
-        self._first = self._last = self._read()
-
-    @staticmethod
-    def _read() -> tuple[int, int]:
-        return time.perf_counter_ns(), time.time_ns()
-
-    def look(self, session: Session) -> None:
-        """Compare the time passed on both clocks since the last look."""
-        before, self._last = self._last, self._read()
-        apart_ns = (self._last[1] - before[1]) - (self._last[0] - before[0])
-        if abs(apart_ns) > CLOCK_STEP_NS:
-            self._report(session, apart_ns)
-
-    def end(self, session: Session) -> None:
-        """Compare over the whole test."""
-        monotonic_ns, wall_ns = self._read()
-        passed_ns = monotonic_ns - self._first[0]
-        apart_ns = (wall_ns - self._first[1]) - passed_ns
-        if abs(apart_ns) > max(CLOCK_STEP_NS, CLOCK_DRIFT_SHARE * passed_ns):
-            self._report(session, apart_ns)
-
-    @staticmethod
-    def _report(session: Session, apart_ns: int) -> None:
-        session.fault(
-            "clock_jumped",
-            f"the wall clock jumped by {apart_ns / 1e9:+.3f} s during the test (latencies use the "
-            f"monotonic clock and stand): stop whatever sets the clock or suspends the machine, then "
-            f"run again",
-            once=True,
-        )
 
 
 def _snapshot(session: Session) -> Snapshot:
