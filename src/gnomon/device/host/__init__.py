@@ -1,0 +1,1 @@
+"""The host board: a process that answers as a board does, and infers on this computer's processor."""
