@@ -37,6 +37,7 @@ READY_BENCHMARKS = [name for name in BENCHMARKS.names() if brings_data(BENCHMARK
 SHORTEST = {
     "load": {"performance": False},
     "fleet": {"controller": "fixed:10,10"},
+    "device": {"performance": False},
 }
 """By protocol: options of a run that is short and still reaches its quality."""
 

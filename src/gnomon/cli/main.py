@@ -50,6 +50,7 @@ for command in ("run", "resume", "list", "show", "check", "compare", "report", "
 loadgen.command("schedule")(import_module("gnomon.cli.schedule").schedule)
 app.add_typer(import_module("gnomon.cli.recommend").recommend, name="recommend")
 app.add_typer(import_module("gnomon.cli.federated").federated, name="federated")
+app.add_typer(import_module("gnomon.cli.tiny").tiny, name="tiny")
 
 
 # Typer carries its own copy of Click since 0.26, and before that used the installed one: the classes that

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnomon.cli import federated_options as fed
+from gnomon.cli import tiny_options as tiny
 from gnomon.cli.ending import end_with, watched
 from gnomon.core.errors import SettingsError
 from gnomon.core.protocol import Protocol
@@ -45,7 +46,7 @@ OPTION_OF = {
 }
 """The protocol's name of an option, where it is another than on the command line."""
 NOT_OF_THE_PROTOCOL = {
-    *("benchmark", "system", "embedding", "compression", "system_option"),
+    *("benchmark", "system", "board", "embedding", "compression", "system_option"),
     *("data", "out", "report", "json"),
 }
 
@@ -232,6 +233,10 @@ def run(
             rich_help_panel=SYSTEM,
         ),
     ] = None,
+    board: tiny.Board = None,
+    energy: tiny.Energy = None,
+    iterations: tiny.Iterations = None,
+    warmups: tiny.Warmups = None,
     gamma: fed.Gamma = None,
     controller: fed.Controller = None,
     target_loss: fed.TargetLoss = None,
@@ -290,7 +295,7 @@ def run(
 
     protocol = protocol_of(benchmark)
     options = given_options(context, benchmark, protocol)
-    system_options = _system_options(system_option or [])
+    system, system_options = _asked_system(protocol, system, board, system_option or [])
     if model is not None and "model" not in protocol.options.model_fields:
         system_options["model"] = model
     wanted = [system_options | chosen for chosen in _embeddings(embedding, compression)]
@@ -340,6 +345,25 @@ def given_options(context: typer.Context, benchmark: str, protocol: Protocol) ->
                 f"protocol {protocol.name!r}: leave it out"
             )
     return options
+
+
+def _asked_system(
+    protocol: Protocol, system: str | None, board: str | None, pairs: list[str]
+) -> tuple[str | None, dict[str, Any]]:
+    """The system's name and options; a board is another word for one."""
+    options = _system_options(pairs)
+    if board is None:
+        return system, options
+    if protocol.name != "device":
+        raise SettingsError(
+            f"--board means nothing for the protocol {protocol.name!r}: leave it out"
+        )
+    if system is not None:
+        raise SettingsError("--board and --system both say what to measure on: give one")
+    from gnomon.systems.boards.choose import system_of_board
+
+    name, chosen = system_of_board(board)
+    return name, chosen | options
 
 
 def _embeddings(kinds: list[str] | None, compression: int | None) -> list[dict[str, Any]]:

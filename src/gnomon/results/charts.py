@@ -74,7 +74,7 @@ def latency_histogram(ordered_ns: NDArray[np.int64], bound_ns: int | None = None
         "fill": "tozeroy",
         "hovertemplate": "from %{x:.3s}s: %{y:.3g} %<extra></extra>",
     }
-    layout = _layout(
+    layout = layout_of(
         xaxis=_latency_axis("latency", low, max(high, bound_ns or 0)),
         yaxis={"title": {"text": "share of queries (%)"}, "rangemode": "tozero"},
         margin={"t": 84},
@@ -121,7 +121,7 @@ def latency_distribution(curves: Sequence[Curve], bound_ns: int | None = None) -
     ticks = [share for share in TAIL_TICKS if _nines(share) <= deepest + 0.01]
     least_ns = min(int(curve.ordered_ns[0]) for curve in curves)
     greatest_ns = max(int(curve.ordered_ns[-1]) for curve in curves)
-    layout = _layout(
+    layout = layout_of(
         xaxis=_latency_axis("latency", least_ns, max(greatest_ns, bound_ns or 0)),
         yaxis={
             "title": {"text": "percentile"},
@@ -169,7 +169,7 @@ def band_over_time(
         line("p99", SECOND, 1.5),
         line("median", ACCENT, 2),
     ]
-    layout = _layout(
+    layout = layout_of(
         xaxis={"title": {"text": "time of issue (s)"}},
         yaxis=_latency_axis(
             "",  # the picture's own title says it
@@ -208,7 +208,7 @@ def rate_over_time(
             rates.items(), (QUIET, ACCENT)[-len(rates) :], strict=True
         )
     ]
-    layout = _layout(
+    layout = layout_of(
         xaxis={"title": {"text": "time (s)"}},
         yaxis={"title": {"text": unit}, "rangemode": "tozero", "exponentformat": "SI"},
         showlegend=len(traces) > 1,
@@ -247,7 +247,7 @@ def probes(found: Sequence[dict[str, Any]], bound_ns: int, share: float) -> Char
             }
         )
     measured_ns = [probe["percentile_latency_ns"] or bound_ns for probe in found]
-    layout = _layout(
+    layout = layout_of(
         xaxis={"title": {"text": "target rate (queries/s)"}, "type": "log", "exponentformat": "SI"},
         yaxis=_latency_axis(
             f"p{100 * share:g} latency", min(*measured_ns, bound_ns), max(*measured_ns, bound_ns)
@@ -263,7 +263,8 @@ def probes(found: Sequence[dict[str, Any]], bound_ns: int, share: float) -> Char
     )
 
 
-def _layout(**changes: Any) -> dict[str, Any]:
+def layout_of(**changes: Any) -> dict[str, Any]:
+    """A figure's layout: ours, with what this figure has of its own."""
     layout: dict[str, Any] = {
         "showlegend": False,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},

@@ -117,6 +117,12 @@ def rows_of(baseline: Group, candidate: Group, name: str, peers: Sequence[Group]
     return rows if valid else [replace(row, conclusion=INVALID) for row in rows]
 
 
+def accuracy_row(baseline: Group, candidate: Group, name: str, *, valid: bool) -> Row:
+    """The row of a measurement of quality, of any protocol whose result has `quality` and `sample_count`."""
+    ours, theirs = baseline.measurement(name), candidate.measurement(name)
+    return _accuracy(_Pair(baseline, candidate, name, ours, theirs, ()), valid=valid)
+
+
 Figure: TypeAlias = Callable[[dict[str, Any]], float]
 """Takes a figure out of a measurement's result."""
 

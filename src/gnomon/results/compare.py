@@ -25,8 +25,10 @@ from gnomon.results.claims import (
 from gnomon.results.fleet_claims import fleet_notes, fleet_rows
 from gnomon.results.locate import load
 from gnomon.results.sides import Group, Side, grouped, names_of, warnings
+from gnomon.results.tiny_claims import tiny_notes, tiny_rows
 
-COMPARED = ("load", "fleet")
+COMPARED = ("load", "fleet", "device")
+NOTES = {"fleet": fleet_notes, "device": tiny_notes}
 """Protocols whose runs can be compared."""
 
 
@@ -69,7 +71,7 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
     and Jones, "Rigorous benchmarking in reasonable time" (2013).
 
     Federations are held against each other in cost, time, energy and rounds to the target; seeds are what
-    repeats them.
+    repeats them. Boards are in time, instructions or energy per inference, and in quality.
 
     Args:
         runs: At least two: runs, their folders, or the starts of their names.
@@ -89,6 +91,8 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
         for name in names_of(baseline, candidate):
             if protocol == "fleet":
                 rows += fleet_rows(baseline, candidate, name)
+            elif protocol == "device":
+                rows += tiny_rows(baseline, candidate, name)
             else:
                 rows += rows_of(baseline, candidate, name, peers)
     if not rows and all(group.side.valid for group in groups):
@@ -108,7 +112,9 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
             warning for candidate in candidates for warning in warnings(baseline, candidate)
         ),
         notes=tuple(
-            fleet_notes(groups) if protocol == "fleet" else _notes(groups, rows, repeated=repeated)
+            NOTES[protocol](groups)
+            if protocol in NOTES
+            else _notes(groups, rows, repeated=repeated)
         ),
         valid=all(run.verdict.valid for run in opened),
     )

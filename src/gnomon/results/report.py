@@ -24,10 +24,12 @@ from gnomon.results.charts import Chart, Curve, latency_distribution
 from gnomon.results.fleet_charts import fleet_charts
 from gnomon.results.load_charts import latency_curve, load_charts
 from gnomon.results.table import figures, sentence
+from gnomon.results.tiny_charts import boards_together, tiny_charts
 
 CHARTS: dict[str, Callable[[Any, dict[str, Any]], list[Chart]]] = {
     "load": load_charts,
     "fleet": fleet_charts,
+    "device": tiny_charts,
 }
 """By protocol: the charts of one measurement, from its raw samples and its entry in `run.json`."""
 CHECKED = {
@@ -35,6 +37,8 @@ CHECKED = {
     "that the seeds give",
     "fleet": "Recompute every figure and the verdict from rounds, clients and final parameters, and hold "
     "them against the devices and the data that the seed gives",
+    "device": "Recompute every figure and the verdict from the board's timestamps, its answers and the "
+    "energy samples",
 }
 """By protocol: what `gnomon check` does."""
 
@@ -172,7 +176,11 @@ def _shared_charts(runs: Sequence[Run]) -> list[tuple[str, Chart]]:
             curve = latency_curve(f"{number}: {run.record['system']['name']}", samples, stored)
             if curve is not None:
                 curves.setdefault(name, []).append(curve)
-    return [(name, latency_distribution(found)) for name, found in curves.items() if len(found) > 1]
+    shared = [
+        (name, latency_distribution(found)) for name, found in curves.items() if len(found) > 1
+    ]
+    boards = boards_together([run for run in runs if run.record["protocol"] == "device"])
+    return shared if boards is None else [*shared, ("boards", boards)]
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ from gnomon.core.units import (
 from gnomon.core.verdict import Verdict
 from gnomon.loadgen.find_peak import is_probe
 from gnomon.results.fleet_figures import fleet_figures
+from gnomon.results.tiny_figures import tiny_figures
 
 COLOURS = {"VALID": "bold green", "INVALID": "bold red"}
 
@@ -29,10 +30,8 @@ def run_view(run: Run) -> RenderableType:
     """Everything a person wants to see of a run at once."""
     verdict = run.verdict
     title = f"{run.record['benchmark']['title']} on {run.record['system']['name']}"
-    tables = _fleet_tables if run.record["protocol"] == "fleet" else _load_tables
-    return Group(
-        Text(title, style="bold"), *tables(run), verdict_line(verdict), *failure_lines(verdict)
-    )
+    tables = TABLES.get(run.record["protocol"], _load_tables)(run)
+    return Group(Text(title, style="bold"), *tables, verdict_line(verdict), *failure_lines(verdict))
 
 
 def _fleet_tables(run: Run) -> list[RenderableType]:
@@ -46,6 +45,33 @@ def _fleet_tables(run: Run) -> list[RenderableType]:
         if stored["result"] is None:
             table.add_row("federation", "no result: it was broken off")
     return [table]
+
+
+def _device_tables(run: Run) -> list[RenderableType]:
+    """What a board was measured for, a line each, and what it says of itself."""
+    table = Table(header_style="bold")
+    table.add_column("measurement", no_wrap=True)
+    table.add_column("result", justify="right", no_wrap=True)
+    table.add_column("per inference", justify="right", no_wrap=True)
+    table.add_column("inferences", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    boards = []
+    for name, stored in run.measurements.items():
+        result = stored["result"]
+        told = f"{stored['board']['name']}, {stored['board']['address']}"
+        boards += [told] if told not in boards else []
+        verdict = _word(run.verdict.of(name))
+        if result is None:
+            table.add_row(name, "no result", "", "", verdict)
+            continue
+        rows = dict(tiny_figures(result))
+        count = result.get("inference_count", result["sample_count"])
+        headline = next(iter(rows.values()))
+        if "quality" in result:
+            headline = f"{result['metric']['name']} {headline}"
+        each = rows.get("time per inference", "")
+        table.add_row(name, headline, each, format_count(count), verdict)
+    return [table, *(Text(f"board: {board}", style="dim") for board in boards)]
 
 
 def _load_tables(run: Run) -> list[RenderableType]:
@@ -127,8 +153,17 @@ def _load_figures(result: dict[str, Any]) -> list[tuple[str, str]]:
 FIGURES: dict[str, Callable[[dict[str, Any]], list[tuple[str, str]]]] = {
     "load": _load_figures,
     "fleet": fleet_figures,
+    "device": tiny_figures,
 }
 """By protocol: the figures of a result."""
+
+
+TABLES: dict[str, Callable[[Run], list[RenderableType]]] = {
+    "load": _load_tables,
+    "fleet": _fleet_tables,
+    "device": _device_tables,
+}
+"""By protocol: a run's measurements on the terminal."""
 
 
 def headline(result: dict[str, Any]) -> str:
