@@ -139,7 +139,12 @@ class _Connection:
     def __enter__(self) -> _Connection:
         self._folder.mkdir(exist_ok=True)
         self._line = self._board.connect(self._model_id, self._model, self._folder)
-        self.dut = Dut(self._line, observer=self.transcript, counts=self._board.counts)
+        self.dut = Dut(
+            self._line,
+            observer=self.transcript,
+            counts=self._board.counts,
+            io_manager=bool(getattr(self._board, "io_manager", False)),
+        )
         try:
             self.introduction: Introduction = self.dut.hello(self._model_id)
         except BaseException:

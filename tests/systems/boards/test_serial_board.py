@@ -80,3 +80,16 @@ def test_a_port_that_is_not_there_is_a_fault(tmp_path):
 def test_a_rate_that_makes_no_sense_is_refused(baud):
     with pytest.raises(SettingsError, match="baud must be"):
         SerialBoard("/dev/ttyACM0", baud=baud)
+
+
+def test_a_board_behind_the_fields_interface_board_is_measured(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    from tests.device.small_run import run_few
+
+    with misbehaving(io_manager=True, inference_s=0.01) as process:
+        board = SerialBoard(process.address, io_manager=True)
+        run = run_few(tmp_path, system=board)
+    assert run.verdict.valid, run.verdict.failures
+    assert run.record["system"]["description"]["io_manager"] is True
+    with pytest.raises(SettingsError, match="name its port"):
+        SerialBoard(io_manager=True)

@@ -21,6 +21,7 @@ class SerialBoard:
             board answers.
         baud: Bits a second: 115200 in the field's performance builds, 921600 in some for anomaly
             detection, 9600 in those for energy.
+        io_manager: Whether the port is that of the field's interface board, which has the board behind it.
 
     Raises:
         SettingsError: The rate makes no sense.
@@ -30,10 +31,14 @@ class SerialBoard:
     counts: Counts = "time"
     instructions_per_us = 0.0
 
-    def __init__(self, port: str | None = None, baud: int = DEFAULT_BAUD) -> None:
+    def __init__(
+        self, port: str | None = None, baud: int = DEFAULT_BAUD, *, io_manager: bool = False
+    ) -> None:
         if not isinstance(baud, int) or baud < 1:
             raise SettingsError(f"baud must be a positive whole number, got {baud!r}")
-        self._asked, self._baud = port, baud
+        if io_manager and port is None:
+            raise SettingsError("an interface board is not found by itself: name its port")
+        self._asked, self._baud, self.io_manager = port, baud, io_manager
         self._port: Port | None = None
         self._line: Line | None = None
 
@@ -57,6 +62,8 @@ class SerialBoard:
     def describe(self) -> dict[str, Any]:
         """Port, rate, and what is known of the adapter."""
         described: dict[str, Any] = {"port": self._asked or "found", "baud": self._baud}
+        if self.io_manager:
+            described["io_manager"] = True
         port = self._port
         if port is None:
             return described

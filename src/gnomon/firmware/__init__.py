@@ -1,0 +1,1 @@
+"""Firmware that speaks the device protocol, made from any int8 `.tflite`, and emulated boards to run it."""
