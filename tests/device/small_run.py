@@ -20,7 +20,7 @@ FEW = Benchmark(
     protocol="device",
     default_system="host-board",
     quality=QualityTarget(metric="top-1 accuracy", reference=0.5, factor=1.0),
-    settings=TinyBenchmark(windows=3, window_s=1.0).model_dump(mode="json"),
+    settings=TinyBenchmark(windows=2, window_s=1.0).model_dump(mode="json"),
     specification="none: an example",
 )
 
@@ -55,6 +55,6 @@ class ScriptedBoard:
 
 
 def run_few(out, system=None, **options):
-    """Time three windows of a second, and nothing else unless asked."""
+    """Time two windows of a second, and nothing else unless asked."""
     options = {"accuracy": False, "duration_s": 1.0, **options}
     return gnomon.run(FEW, system=system or ScriptedBoard(), out=out, **options)

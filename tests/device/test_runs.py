@@ -69,13 +69,13 @@ def test_a_run_times_its_windows_by_the_boards_clock(finished):
     assert finished.verdict.valid, finished.verdict.failures
     result = finished.result["performance"]
     windows = finished.samples["performance"]
-    assert len(windows) == 3
+    assert len(windows) == 2
     assert all(window.duration_s >= 1.0 for window in windows)
     assert all(window.iterations >= 10 for window in windows)
-    rates = sorted(window.iterations / window.duration_s for window in windows)
-    assert result["metric"]["value"] == rates[1]  # the median of three
+    median = np.median([window.iterations / window.duration_s for window in windows])
+    assert result["metric"]["value"] == pytest.approx(median)
     assert result["metric"]["value"] == pytest.approx(100, rel=0.2)  # 10 ms an inference
-    assert result["latency_ns"] == pytest.approx(1e9 / rates[1])
+    assert result["latency_ns"] == pytest.approx(1e9 / median, rel=0.01)
 
 
 def test_a_result_on_stand_in_data_never_looks_official(finished):
@@ -140,7 +140,7 @@ def test_a_board_that_is_unplugged_keeps_its_windows_and_is_resumed(tmp_path):
     assert again.verdict.valid, again.verdict.failures
     windows = read_windows(run.path / "performance")
     assert windows[0] == kept[0]
-    assert len(windows) == 3
+    assert len(windows) == 2
     assert check(again.path).fine
 
 

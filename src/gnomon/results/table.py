@@ -71,7 +71,8 @@ def _device_tables(run: Run) -> list[RenderableType]:
             headline = f"{result['metric']['name']} {headline}"
         each = rows.get("time per inference", "")
         table.add_row(name, headline, each, format_count(count), verdict)
-    return [table, *(Text(f"board: {board}", style="dim") for board in boards)]
+    tables: list[RenderableType] = [table] if boards else []
+    return [*tables, *(Text(f"board: {board}", style="dim") for board in boards)]
 
 
 def _load_tables(run: Run) -> list[RenderableType]:

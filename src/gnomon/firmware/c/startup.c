@@ -26,7 +26,7 @@ static void fault(void) {
   for (;;) __asm volatile("wfi");
 }
 
-__attribute__((section(".vectors"), used)) static const struct {
+__attribute__((section(".vectors"), used)) const struct {
   uint32_t *stack;
   void (*handlers[15])(void);
-} vectors = {&memory_top, {reset, fault, fault, fault, fault, fault}};
+} gnomon_vectors = {&memory_top, {reset, fault, fault, fault, fault, fault}};
