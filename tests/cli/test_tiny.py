@@ -1,7 +1,10 @@
 """The commands of boards, as a person types them."""
 
 import json
+import lzma
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +14,7 @@ from gnomon.core.registry import TASKS
 from tests.device.small_run import FEW, ScriptedBoard, run_few
 
 pytest.importorskip("serial")
+PUBLISHED = Path(__file__).parents[1] / "device" / "published" / "kws_energy"
 KWS_MODEL = TASKS.load("tiny-keywords")().model("tflite")
 needs_compiler = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None, reason="gcc-arm-none-eabi is not installed"
@@ -39,6 +43,7 @@ def test_firmware_is_built_and_its_memory_told(tmp_path):
     assert told["board"] == "mps2-an386"
     assert told["weights_bytes"] + told["code_bytes"] == told["flash_bytes"]
     assert sum(layer["macs"] for layer in told["layers"]) == told["macs"] == 2_656_768
+    assert max(layer["ram_bytes"] for layer in told["layers"]) == told["arena_bytes"]
     table = typed("tiny", "build", KWS_MODEL, "--out", tmp_path).stdout
     assert "flash" in table
     assert "depthwise" in table
@@ -79,3 +84,18 @@ def test_a_submission_without_a_description_says_how_to_get_one(tmp_path):
     broken.write_text('{"Submitter": "A", "Division": "other"}')
     told = typed("tiny", "submission", tmp_path, "--system", broken, "--runner", "other")
     assert "did you mean" in str(told.exception) or "known" in str(told.exception)
+
+
+def test_a_published_trace_gives_its_published_energy(tmp_path):
+    trace = tmp_path / "trace1-energy.bin"
+    trace.write_bytes(lzma.decompress((PUBLISHED / "trace1-energy.bin.xz").read_bytes()))
+    text = (PUBLISHED / "results.txt").read_text()
+    counts = [f"--iterations={count}" for count in re.findall(r"Inferences :\s+(\d+)", text)]
+    timestamps = PUBLISHED / "trace1-timestamps.json"
+    told = json.loads(typed("tiny", "trace", trace, timestamps, *counts, "--json").stdout)
+    published_uj = float(re.search(r"Median energy cost is ([\d.]+)", text)[1])
+    assert told["median_uj_per_inference"] == pytest.approx(published_uj, rel=1e-4)
+    lines = typed("tiny", "trace", trace, timestamps, counts[0]).stdout.splitlines()
+    assert len(lines) == 6
+    refused = typed("tiny", "trace", trace, timestamps, counts[0], "--rule", "near")
+    assert "nearest" in str(refused.exception)

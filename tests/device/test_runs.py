@@ -176,6 +176,14 @@ def test_nothing_to_measure_and_unknown_names_are_refused_before_a_folder_is_mad
     assert not list(tmp_path.iterdir())
 
 
+def test_an_emulated_board_has_no_energy(tmp_path, monkeypatch):
+    monkeypatch.setattr(campaign, "monitor_of", lambda _: None)
+    board = ScriptedBoard()
+    board.counts = "instructions"
+    with pytest.raises(SettingsError, match="leave out --energy"):
+        run_few(tmp_path, system=board, energy="rapl")
+
+
 def test_an_accuracy_run_goes_on_where_it_stopped(tmp_path):
     pytest.importorskip("ai_edge_litert")
     board, seen = HostBoard(), []

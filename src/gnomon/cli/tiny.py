@@ -120,6 +120,7 @@ def _as_json(image: Image) -> dict[str, Any]:
             {
                 "name": layer.name,
                 "weights_bytes": layer.weights_bytes,
+                "ram_bytes": layer.ram_bytes,
                 "macs": layer.macs,
             }
             for layer in image.layers
@@ -135,10 +136,16 @@ def _print(image: Image) -> None:
 
     console = Console()
     table = Table("layer", header_style="bold")
-    table.add_column("weights", justify="right")
+    table.add_column("weights (flash)", justify="right")
+    table.add_column("RAM in use", justify="right")
     table.add_column("multiply-accumulates", justify="right")
     for layer in image.layers:
-        table.add_row(layer.name, format_bytes(layer.weights_bytes), format_count(layer.macs))
+        table.add_row(
+            layer.name,
+            format_bytes(layer.weights_bytes),
+            format_bytes(layer.ram_bytes),
+            format_count(layer.macs),
+        )
     console.print(table)
     console.print(
         f"flash {format_bytes(image.flash_bytes)}, of which weights {format_bytes(image.weights_bytes)}; "
@@ -146,6 +153,52 @@ def _print(image: Image) -> None:
         highlight=False,
     )
     console.print(f"{image.kernels} kernels for {image.board}: {image.elf}", highlight=False)
+
+
+@tiny.command("trace")
+def trace(
+    energy: Annotated[Path, typer.Argument(help="trace1-energy.bin")],
+    timestamps: Annotated[Path, typer.Argument(help="trace1-timestamps.json")],
+    iterations: Annotated[
+        list[int], typer.Option(help="Inferences of a window; once for all, or once for each.")
+    ],
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="Samples at a window's ends: running-sum, as published results are made; nearest, as the "
+            "MLCommons runner has it; split, in proportion."
+        ),
+    ] = "running-sum",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Joules per inference from an energy trace in EEMBC's format."""
+    from typing import get_args
+
+    from gnomon.core.energy import BoundaryRule, measure_windows, windows_between
+    from gnomon.core.errors import UnknownNameError
+    from gnomon.device.trace_file import read_timestamps, read_trace
+
+    if rule not in get_args(BoundaryRule):
+        raise UnknownNameError("rule", rule, get_args(BoundaryRule))
+    times_s = read_timestamps(timestamps)
+    counts = iterations if len(iterations) > 1 else iterations * (len(times_s) // 2)
+    figures = measure_windows(read_trace(energy), windows_between(times_s, counts), rule)  # type: ignore[arg-type]
+    if json:
+        told = {
+            "energy_uj": [1e6 * energy_j for energy_j in figures.energy_j],
+            "uj_per_inference": list(figures.uj_per_inference),
+            "median_uj_per_inference": figures.median_uj_per_inference,
+            "rule": rule,
+        }
+        typer.echo(json_module.dumps(told, indent=2))
+        return
+    for number, (each, cost_uj) in enumerate(
+        zip(figures.windows, figures.uj_per_inference, strict=True), 1
+    ):
+        typer.echo(
+            f"window {number}: {each.duration_s:.3f} s, {each.iterations} inferences, {cost_uj:.3f} µJ each"
+        )
+    typer.echo(f"median {figures.median_uj_per_inference:.3f} µJ per inference")
 
 
 @tiny.command("submission")

@@ -95,6 +95,8 @@ def carry_out(job: Job) -> Ending:
     """Measure what was asked for; what a broken-off run has already measured is kept."""
     options, board, writer = job.options, job.system, job.writer
     assert isinstance(options, TinyOptions)
+    if options.energy is not None and board.counts == "instructions":
+        raise SettingsError("an emulated board has no energy of its own: leave out --energy")
     task = require_tiny(job.task)
     profile = PROFILES[options.rules]
     held = Held(job.benchmark, task, layered(job.benchmark, options), profile)

@@ -28,7 +28,7 @@ from gnomon.firmware.graph import (
     Operator,
     Tensor,
 )
-from gnomon.firmware.plan import Kernels, Plan, plan_memory
+from gnomon.firmware.plan import Kernels, Plan, alive_bytes, plan_memory
 from gnomon.firmware.quantization import (
     activation_range,
     add_parameters,
@@ -58,12 +58,14 @@ class Layer:
     Attributes:
         index: The operator's, in the `.tflite`; a profile of the board has the same.
         weights_bytes: Flash memory of its tables: weights, biases and multipliers.
+        ram_bytes: Activations and scratch memory that are in use while it runs.
         macs: Multiply-accumulate operations of one inference.
     """
 
     index: int
     name: str
     weights_bytes: int
+    ram_bytes: int
     macs: int
 
 
@@ -205,6 +207,7 @@ class _Writer:
             operator.index,
             LAYER_NAMES[operator.name],
             self._table_bytes,
+            alive_bytes(self.plan, self.graph.operators.index(operator)),
             self.graph.macs(operator),
         )
 

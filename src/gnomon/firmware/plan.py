@@ -180,6 +180,16 @@ def _orders(buffers: Sequence[Buffer]) -> Iterator[Sequence[Buffer]]:
         yield [*shuffled.sample(ranked[:few], few), *ranked[few:]]
 
 
+def alive_bytes(plan: Plan, time: int) -> int:
+    """RAM that is in use while an operator runs: its tensors, its scratch memory, and what is kept for later.
+
+    Args:
+        plan: The layout.
+        time: The operator's place among the graph's.
+    """
+    return _crowd(plan.buffers, time)
+
+
 def _crowd(buffers: Sequence[Buffer], time: int) -> int:
     return sum(_aligned(each.size) for each in buffers if each.first <= time <= each.last)
 
