@@ -15,11 +15,13 @@ from gnomon.core.version import __version__
 
 if TYPE_CHECKING:
     from gnomon.core.errors import (
+        BuildError,
         ConfigError,
         DataError,
         GnomonError,
         GnomonWarning,
         MissingExtraError,
+        MissingToolError,
         RunFolderError,
         SettingsError,
         SystemFault,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from gnomon.core.spec import Benchmark, QualityTarget
     from gnomon.core.task import DataSource, Task
     from gnomon.core.verdict import Check, Verdict
+    from gnomon.device.conversation import BoardSilentError
+    from gnomon.device.wire import ProtocolError
+    from gnomon.firmware.graph import UnsupportedOperatorError
     from gnomon.loadgen.system import (
         AsynchronousSystem,
         CallableSystem,
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsynchronousSystem": "gnomon.loadgen.system",
     "Benchmark": "gnomon.core.spec",
+    "BoardSilentError": "gnomon.device.conversation",
+    "BuildError": "gnomon.core.errors",
     "CallableSystem": "gnomon.loadgen.system",
     "Check": "gnomon.core.verdict",
     "ConfigError": "gnomon.core.errors",
@@ -57,6 +64,8 @@ _HOMES = {
     "GnomonWarning": "gnomon.core.errors",
     "InputTable": "gnomon.loadgen.system",
     "MissingExtraError": "gnomon.core.errors",
+    "MissingToolError": "gnomon.core.errors",
+    "ProtocolError": "gnomon.device.wire",
     "QualityTarget": "gnomon.core.spec",
     "Query": "gnomon.loadgen.system",
     "Run": "gnomon.core.run",
@@ -67,6 +76,7 @@ _HOMES = {
     "SystemFault": "gnomon.core.errors",
     "Task": "gnomon.core.task",
     "UnknownNameError": "gnomon.core.errors",
+    "UnsupportedOperatorError": "gnomon.firmware.graph",
     "UsageError": "gnomon.core.errors",
     "Verdict": "gnomon.core.verdict",
     "check": "gnomon.results.check",
@@ -80,6 +90,8 @@ _HOMES = {
 __all__ = [
     "AsynchronousSystem",
     "Benchmark",
+    "BoardSilentError",
+    "BuildError",
     "CallableSystem",
     "Check",
     "ConfigError",
@@ -89,6 +101,8 @@ __all__ = [
     "GnomonWarning",
     "InputTable",
     "MissingExtraError",
+    "MissingToolError",
+    "ProtocolError",
     "QualityTarget",
     "Query",
     "Run",
@@ -99,6 +113,7 @@ __all__ = [
     "SystemFault",
     "Task",
     "UnknownNameError",
+    "UnsupportedOperatorError",
     "UsageError",
     "Verdict",
     "__version__",

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnomon.core.errors import SystemFault, UnknownNameError
+from gnomon.core.errors import MissingToolError, SystemFault, UnknownNameError
 from gnomon.firmware import emulate
-from gnomon.firmware.build import MissingToolError, build
+from gnomon.firmware.build import build
 from gnomon.firmware.emulate import EMULATOR, EmulatedBoard, instructions_per_us
 from tests.firmware import cases
 from tests.firmware.compiled import needs_emulator, talk_to_board

@@ -6,9 +6,14 @@
     │   ├── SettingsError     settings out of range, or contradicting each other
     │   └── ConfigError       a configuration file with a line that means nothing
     ├── MissingExtraError     an optional package is not installed
+    ├── MissingToolError      a program is not installed
+    ├── BuildError            a compiler refuses a board's firmware
     ├── DataError             a data set or model that is missing, empty, cut short or not what it says
+    │   └── UnsupportedOperatorError   a model has an operator that the firmware has no kernel for
     ├── RunFolderError        a run folder that cannot be written or read
     └── SystemFault           the system under test raised, hung or answered wrongly
+        ├── ProtocolError     a board's line means nothing
+        └── BoardSilentError  a board does not answer in time
 
 A message says what was wrong, where, and what to do about it, in one line. The command line prints
 it without a traceback and exits with 2; a `SystemFault` inside a run makes that run INVALID.
@@ -55,6 +60,17 @@ class MissingExtraError(GnomonError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {package}: pip install 'gnomon[{extra}]'")
+
+
+class MissingToolError(GnomonError):
+    """A program that Python's package manager cannot install is missing."""
+
+    def __init__(self, tool: str, packages: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {tool}: on Debian, apt-get install {packages}")
+
+
+class BuildError(GnomonError):
+    """The compiler refuses the sources of an image."""
 
 
 class DataError(GnomonError):

@@ -38,7 +38,7 @@ class Heard:
     reply: Reply
 
 
-class Silence(SystemFault):
+class BoardSilentError(SystemFault):
     """No answer in time. Where it can be asked again, it is."""
 
 
@@ -81,7 +81,7 @@ class Conversation:
             refusals: How errors begin after which the command is sent again, three times at most.
 
         Raises:
-            Silence: No `m-ready` came.
+            BoardSilentError: No `m-ready` came.
             SystemFault: The board has reset, or is gone.
         """
         for sends in range(1, MOST_SENDS + 1):
@@ -135,7 +135,7 @@ class Conversation:
             if each is None:
                 waited_s = time.monotonic() - start
                 why = f"no m-ready within {waited_s:.1f} s"
-                raise Silence(self._account(text, "m-ready", why))
+                raise BoardSilentError(self._account(text, "m-ready", why))
             if self._io_manager and not each.reply.forwarded:
                 continue
             if each.reply.kind == "ready":

@@ -13,10 +13,10 @@ from gnomon.device import loading, wire
 from gnomon.device.board import Counts, Line
 from gnomon.device.conversation import (
     COMMAND_TIMEOUT_S,
+    BoardSilentError,
     Conversation,
     Heard,
     Observer,
-    Silence,
     complaint,
     first,
 )
@@ -257,7 +257,7 @@ class Dut:
             try:
                 # The `m-ready` of its boot may come in answer: only the name counts.
                 heard += self._talk.exchange("name", wait_s, wait_s)
-            except Silence as silence:
+            except BoardSilentError as silence:
                 if time.monotonic() >= deadline:
                     raise SystemFault(
                         f"{silence}: nothing that speaks the protocol within {boot_timeout_s:g} s; is "

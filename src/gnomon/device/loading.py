@@ -10,7 +10,13 @@ import time
 from dataclasses import dataclass
 
 from gnomon.core.errors import SystemFault
-from gnomon.device.conversation import NOTHING_DONE, Conversation, Silence, complaint, first
+from gnomon.device.conversation import (
+    NOTHING_DONE,
+    BoardSilentError,
+    Conversation,
+    complaint,
+    first,
+)
 from gnomon.device.wire import chunk_commands
 
 MOST_LOADS = 5
@@ -60,7 +66,7 @@ def load(conversation: Conversation, payload: bytes, chunk_bytes: int, *, verify
             doubtful = conversation.resent > before
             if not trouble and (verify or doubtful):
                 verified, trouble = _compare(conversation, payload)
-        except Silence as silence:
+        except BoardSilentError as silence:
             trouble = str(silence)
             _resume(conversation, silence)
         if not trouble:
@@ -128,7 +134,7 @@ def _compare(conversation: Conversation, payload: bytes) -> tuple[bool, str]:
     return False, f"it holds {len(held)} bytes of {len(payload)}, different from byte {place} on"
 
 
-def _resume(conversation: Conversation, silence: Silence) -> None:
+def _resume(conversation: Conversation, silence: BoardSilentError) -> None:
     """Come to terms again with a board that did not answer; if it is dead, that is the fault.
 
     A lost `%` leaves a command open; any other command ends it, and may be refused with it.
@@ -138,6 +144,6 @@ def _resume(conversation: Conversation, silence: Silence) -> None:
             conversation.ask("name")
             conversation.settle()
             return
-        except Silence:
+        except BoardSilentError:
             pass
     raise silence

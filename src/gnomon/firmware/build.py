@@ -12,7 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from gnomon.core.errors import DataError, GnomonError, SettingsError, UnknownNameError
+from gnomon.core.errors import (
+    BuildError,
+    DataError,
+    MissingToolError,
+    SettingsError,
+    UnknownNameError,
+)
 from gnomon.firmware.emit import Layer, Wire, emit
 from gnomon.firmware.plan import Kernels
 from gnomon.firmware.read import read_graph
@@ -64,17 +70,6 @@ TARGETS = {
         ),
     )
 }
-
-
-class MissingToolError(GnomonError):
-    """A program that Python's package manager cannot install is missing."""
-
-    def __init__(self, tool: str, packages: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {tool}: on Debian, apt-get install {packages}")
-
-
-class BuildError(GnomonError):
-    """The compiler refuses the sources of an image."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from gnomon.core.errors import SystemFault, UnknownNameError
-from gnomon.firmware.build import TARGETS, MissingToolError
+from gnomon.core.errors import MissingToolError, SystemFault, UnknownNameError
+from gnomon.firmware.build import TARGETS
 
 EMULATOR, EMULATOR_PACKAGES = "qemu-system-arm", "qemu-system-arm"
 GUARD = Path(__file__).with_name("guard.py")
