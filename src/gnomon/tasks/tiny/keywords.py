@@ -35,7 +35,7 @@ from gnomon.tasks.tiny.sets import is_official, read_binary_set
 DATA = Path(__file__).parents[2] / "data" / "tiny"
 LABELS = (
     *("Down", "Go", "Left", "No", "Off", "On", "Right", "Stop", "Up", "Yes"),
-    *("BoardSilentError", "Unknown"),
+    *("Silence", "Unknown"),
 )
 """The classes, in the order of the model's outputs."""
 SILENCE, UNKNOWN = 10, 11
