@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gnomon
-from gnomon.core.errors import GnomonWarning, SettingsError, UnknownNameError
+from gnomon.core.errors import GnomonWarning, SettingsError, UnknownNameError, UsageError
 from gnomon.core.run import Run
 from gnomon.device import campaign
 from gnomon.device.host_meters import rapl_meter
@@ -176,6 +176,40 @@ def test_nothing_to_measure_and_unknown_names_are_refused_before_a_folder_is_mad
     assert not list(tmp_path.iterdir())
 
 
+def test_a_board_that_is_unplugged_while_energy_is_measured_is_told_as_that(tmp_path, monkeypatch):
+    """There are windows then, and no samples of the monitor."""
+    monkeypatch.setattr(campaign, "monitor_of", lambda _: rapl_meter(tmp_path / "powercap"))
+    board = ScriptedBoard()
+
+    def unplug(progress):
+        if progress.text.startswith("window 2"):
+            board.process.kill()
+
+    options = {"energy": "rapl", "performance": False, "observer": unplug}
+    with counter_of_a_package(tmp_path / "powercap", power_w=2.0):
+        run = run_few(tmp_path / "runs", system=board, **options)
+    assert run.status == "aborted"
+    assert "unplugged" in run.record["aborted_because"]
+    assert len(read_windows(run.path / "energy")) == 1
+    assert {"board", "energy", "windows"} <= set(failures(run))
+    assert check(run.path).results["energy"] is None
+
+
+def test_a_run_is_not_gone_on_with_by_another_model(tmp_path):
+    board, model = ScriptedBoard(), tmp_path / "model.tflite"
+    model.write_bytes(b"one")
+
+    def unplug(progress):
+        if progress.text.startswith("window 2"):
+            board.process.kill()
+
+    run = run_few(tmp_path / "runs", system=board, model=model, observer=unplug)
+    model.write_bytes(b"another")
+    with pytest.raises(UsageError, match="begun with another model"):
+        gnomon.resume(run.path, system=ScriptedBoard())
+    assert len(read_windows(run.path / "performance")) == 1
+
+
 def test_an_emulated_board_has_no_energy(tmp_path, monkeypatch):
     monkeypatch.setattr(campaign, "monitor_of", lambda _: None)
     board = ScriptedBoard()
@@ -186,21 +220,23 @@ def test_an_emulated_board_has_no_energy(tmp_path, monkeypatch):
 
 def test_an_accuracy_run_goes_on_where_it_stopped(tmp_path):
     pytest.importorskip("ai_edge_litert")
-    board, seen = HostBoard(), []
+    board, seen, left = HostBoard(), [], []
 
     def unplug(progress):
-        if progress.text.startswith("30 of"):
+        done = int(progress.text.split()[0])
+        if done >= 30:
+            left.append(done)
             board._process.kill()
 
     options = {"accuracy": True, "performance": False}
     run = run_few(tmp_path, system=board, observer=unplug, **options)
     assert run.status == "aborted"
-    assert len(run.samples["accuracy"]) == 30
+    assert [len(run.samples["accuracy"])] == left
     assert {"samples", "board"} <= set(failures(run))
     again = gnomon.resume(
         run.path, system=HostBoard(), observer=lambda each: seen.append(each.text)
     )
-    assert seen[0].startswith("31 of")
+    assert seen[0].startswith(f"{left[0] + 1} of")
     assert again.status == "complete"
     assert again.verdict.valid, again.verdict.failures
     assert [each.sample for each in again.samples["accuracy"]] == list(range(1000))

@@ -5,9 +5,11 @@ A suite module is a list of these; nothing here runs anything.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gnomon.core.errors import SettingsError
 
 
 class Declared(BaseModel):
@@ -47,6 +49,9 @@ class QualityTarget(Declared):
         return quality <= self.threshold
 
 
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
 class Benchmark(Declared):
     """One row of a suite.
 
@@ -63,3 +68,24 @@ class Benchmark(Declared):
     default_system: str = Field(description="registered name of the system measured by default")
     settings: dict[str, Any] = Field(default_factory=dict)
     specification: str = Field(description="where the rules come from: title, section")
+
+    def settings_as(self, model: type[Settings]) -> Settings:
+        """The settings as the protocol declares them.
+
+        Raises:
+            SettingsError: They lack something, or hold something unknown.
+        """
+        try:
+            return model.model_validate(self.settings)
+        except ValidationError as error:
+            raise SettingsError(
+                f"benchmark {self.name!r} declares its settings wrongly: {first_of(error)}"
+            ) from None
+
+
+def first_of(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong, in one line."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

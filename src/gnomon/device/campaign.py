@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gnomon.core.errors import GnomonError, SettingsError, SystemFault, described
+from gnomon.core.errors import GnomonError, SettingsError, SystemFault, UsageError, described
 from gnomon.core.protocol import Ending, Job
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
@@ -104,6 +104,7 @@ def carry_out(job: Job) -> Ending:
     fault = ""
     try:
         with _Connection(board, task.model_id, model, writer.path / BOARD_FOLDER) as connection:
+            _require_the_same_model(job, connection.model_sha256)
             for name in options.measurements:
                 if _is_done(writer.record["measurements"].get(name)):
                     continue
@@ -137,6 +138,7 @@ class _Connection:
     def __init__(self, board: Board, model_id: str, model: Path, folder: Path) -> None:
         self._board, self._model_id, self._model, self._folder = board, model_id, model, folder
         self.transcript = Transcript()
+        self.model_sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
 
     def __enter__(self) -> _Connection:
         self._folder.mkdir(exist_ok=True)
@@ -170,8 +172,21 @@ class _Connection:
             "address": self._line.address,
             "counts": self._board.counts,
             "instructions_per_us": self._board.instructions_per_us,
-            "model_sha256": hashlib.sha256(self._model.read_bytes()).hexdigest(),
+            "model_sha256": self.model_sha256,
         }
+
+
+def _require_the_same_model(job: Job, model_sha256: str) -> None:
+    """All measurements of a run are of one model, those before it was broken off included.
+
+    Raises:
+        UsageError: The model's file has changed since.
+    """
+    for stored in job.writer.record["measurements"].values():
+        if stored["board"]["model_sha256"] != model_sha256:
+            raise UsageError(
+                "the run was begun with another model than the file holds now: start a new run"
+            )
 
 
 def _is_done(stored: dict[str, Any] | None) -> bool:
@@ -219,6 +234,4 @@ def _measured(name: str, job: Job, held: Held, connection: _Connection) -> str:
         with suppress(Exception):  # of what there is, a figure; that it broke off counts for more
             stored["result"] = judge(name, folder, stored, held).result
         writer.record_measurement(name, stored)
-    stored["result"] = judge(name, folder, stored, held).result
-    writer.record_measurement(name, stored)
     return fault

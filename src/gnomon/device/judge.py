@@ -15,7 +15,7 @@ from gnomon.core.registry import BENCHMARKS
 from gnomon.core.spec import Benchmark
 from gnomon.core.verdict import Check, Verdict
 from gnomon.device import outcome
-from gnomon.device.energy_record import read_energy
+from gnomon.device.energy_record import ENERGY_FILE, read_energy
 from gnomon.device.options import (
     ACCURACY,
     ENERGY,
@@ -24,7 +24,7 @@ from gnomon.device.options import (
     declaration_of,
     layered,
 )
-from gnomon.device.record import read_results, read_windows
+from gnomon.device.record import Window, read_results, read_windows
 from gnomon.device.rules import (
     Model,
     RuleProfile,
@@ -72,11 +72,30 @@ def judge(name: str, folder: Path, stored: Mapping[str, Any], held: Held) -> Jud
         return Judged(None, checks)
     board = stored["board"]
     result = outcome.performance(windows, board["counts"], board["instructions_per_us"])
-    if name == ENERGY:
+    return (
+        _energy(name, folder, windows, result, checks) if name == ENERGY else Judged(result, checks)
+    )
+
+
+def _energy(
+    name: str,
+    folder: Path,
+    windows: Sequence[Window],
+    timed: dict[str, Any],
+    checks: list[Check],
+) -> Judged:
+    required = "samples and timestamps of every window"
+    if not (folder / ENERGY_FILE).exists():
+        why = "the measurement was broken off before the monitor's samples were kept: run it again"
+        checks.append(Check("energy", False, "no samples", required, why, name))
+        return Judged(None, checks)
+    try:
         measured = read_energy(folder, windows)
-        checks += energy_checks(name, measured)
-        return Judged(outcome.energy(measured, result), checks)
-    return Judged(result, checks)
+    except DataError as error:
+        checks.append(Check("energy", False, "others", required, str(error), name))
+        return Judged(None, checks)
+    checks += energy_checks(name, measured)
+    return Judged(outcome.energy(measured, timed), checks)
 
 
 def _accuracy(name: str, folder: Path, held: Held, checks: list[Check]) -> Judged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from gnomon.device.record import (
 from gnomon.device.session import inferred_samples, timed_window
 
 SAVE_EVERY_S = 5.0
+SHOWN_EVERY_S = 0.1
 
 
 def measure(
@@ -45,11 +47,13 @@ class _Shown:
 
     def __init__(self, job: Job, name: str) -> None:
         self._job, self._name, self._started_s = job, name, time.monotonic()
+        self._told_s = -math.inf
 
     def __call__(self, share: float, text: str) -> None:
-        if self._job.observer is not None:
-            elapsed_s = time.monotonic() - self._started_s
-            self._job.observer(Progress(self._name, share, elapsed_s, text))
+        now_s = time.monotonic()
+        if self._job.observer is not None and now_s - self._told_s >= SHOWN_EVERY_S:
+            self._told_s = now_s
+            self._job.observer(Progress(self._name, share, now_s - self._started_s, text))
 
 
 def _time_windows(

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gnomon.core.errors import RunFolderError, SettingsError, UnknownNameError
+from gnomon.core.errors import RunFolderError, UnknownNameError
 from gnomon.core.run import Run
-from gnomon.core.spec import Benchmark
+from gnomon.core.spec import Benchmark, first_of
 from gnomon.device.rules import PROFILES
 
 PERFORMANCE, ACCURACY, ENERGY = "performance", "accuracy", "energy"
@@ -68,12 +68,7 @@ def declaration_of(benchmark: Benchmark) -> TinyBenchmark:
     Raises:
         SettingsError: Its settings lack something, or hold something unknown.
     """
-    try:
-        return TinyBenchmark.model_validate(benchmark.settings)
-    except ValidationError as error:
-        raise SettingsError(
-            f"benchmark {benchmark.name!r} declares its settings wrongly: {_first_of(error)}"
-        ) from None
+    return benchmark.settings_as(TinyBenchmark)
 
 
 def layered(benchmark: Benchmark, options: TinyOptions) -> TinyBenchmark:
@@ -98,10 +93,5 @@ def recorded_options(run: Run) -> TinyOptions:
     try:
         return TinyOptions.model_validate(run.record["options"])
     except (ValidationError, KeyError) as error:
-        words = _first_of(error) if isinstance(error, ValidationError) else f"no {error}"
+        words = first_of(error) if isinstance(error, ValidationError) else f"no {error}"
         raise RunFolderError(f"{run.path}: the options on record cannot be read: {words}") from None
-
-
-def _first_of(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from gnomon.core.errors import DataError, SettingsError
-from gnomon.core.spec import Benchmark, Declared
+from gnomon.core.spec import Benchmark, Declared, first_of
 from gnomon.core.task import Task, make_task
 from gnomon.fleet.availability import read_trace
 from gnomon.fleet.behaviour import Behaviour
@@ -31,7 +31,7 @@ from gnomon.fleet.device_files import (
 from gnomon.fleet.devices import Devices
 from gnomon.fleet.learner import Learner
 from gnomon.fleet.logistic import LogisticLearner
-from gnomon.fleet.options import PAPER, FleetOptions, Model, first_of, is_named, layered
+from gnomon.fleet.options import PAPER, FleetOptions, Model, is_named, layered
 from gnomon.fleet.partition import parse_partition
 from gnomon.fleet.server import Server
 from gnomon.fleet.settings import FederatedSettings

@@ -19,7 +19,7 @@ from gnomon.core.errors import (
     described,
 )
 from gnomon.core.run import Run
-from gnomon.core.spec import Benchmark
+from gnomon.core.spec import Benchmark, first_of
 from gnomon.fleet.device_files import DISTRIBUTIONS
 from gnomon.fleet.rules import PROFILES
 from gnomon.fleet.settings import FederatedSettings
@@ -112,12 +112,7 @@ def declaration_of(benchmark: Benchmark) -> FleetBenchmark:
     Raises:
         SettingsError: Its settings lack something, or hold something unknown.
     """
-    try:
-        return FleetBenchmark.model_validate(benchmark.settings)
-    except ValidationError as error:
-        raise SettingsError(
-            f"benchmark {benchmark.name!r} declares its settings wrongly: {first_of(error)}"
-        ) from None
+    return benchmark.settings_as(FleetBenchmark)
 
 
 def layered(benchmark: Benchmark, options: FleetOptions) -> FleetBenchmark:
@@ -165,11 +160,3 @@ def _checked(values: Mapping[str, Any]) -> FleetBenchmark:
         return FleetBenchmark.model_validate(values)
     except ValidationError as error:
         raise SettingsError(first_of(error)) from None
-
-
-def first_of(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, in one line."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message

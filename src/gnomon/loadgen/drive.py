@@ -7,8 +7,6 @@ late pull is never hidden. In the stream scenarios the next query follows the pr
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gnomon.core.task import Outputs
+from gnomon.loadgen.scheduling import fine_sleep
 from gnomon.loadgen.session import Session, now_ns
 from gnomon.loadgen.settings import Mode, Scenario
 from gnomon.loadgen.system import (
@@ -34,7 +33,6 @@ SPIN_SHARED_NS = 60_000
 """With other threads about, which need the interpreter: sleep longer, watch less."""
 LONGEST_SLEEP_S = 0.1
 """Between arrivals that lie far apart, look up this often whether the test was stopped."""
-SHARED_SWITCH_INTERVAL_S = 20e-6
 FIRST_CHUNK = 1
 MOST_CHUNK = 4096
 CHUNK_NS = 25_000_000
@@ -390,33 +388,3 @@ def _batch_size(session: Session, system: System) -> int:
     if session.settings.scenario.closed_loop:
         return session.order.samples_per_query
     return max(1, system.max_batch_size)
-
-
-class shared_interpreter:  # noqa: N801 - used as a context manager, read as a phrase
-    """While several threads of ours run, let a waiting thread have the interpreter soon.
-
-    A completion that arrives while the issuer watches the clock would otherwise wait up to 5 ms.
-    """
-
-    def __enter__(self) -> None:
-        self._before_s = sys.getswitchinterval()
-        sys.setswitchinterval(SHARED_SWITCH_INTERVAL_S)
-
-    def __exit__(self, *_: object) -> None:
-        sys.setswitchinterval(self._before_s)
-
-
-class fine_sleep:  # noqa: N801 - as above
-    """Ask Linux to wake this thread when it asked, not up to 50 µs later (`PR_SET_TIMERSLACK`)."""
-
-    _SET_TIMER_SLACK = 29
-
-    def _set(self, slack_ns: int) -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(self._SET_TIMER_SLACK, slack_ns, 0, 0, 0)
-
-    def __enter__(self) -> None:
-        self._set(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._set(0)  # 0: back to the thread's default

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from gnomon.core.errors import GnomonError, SystemFault, described
 from gnomon.core.task import Task
 from gnomon.loadgen.clock_watch import ClockWatch
-from gnomon.loadgen.drive import drive, shared_interpreter
+from gnomon.loadgen.drive import drive
 from gnomon.loadgen.journal import Journal, read_journal
 from gnomon.loadgen.samples import SAMPLES_FILE, Samples, read_samples, write_samples
 from gnomon.loadgen.schedule import IssueOrder, plan
+from gnomon.loadgen.scheduling import shared_interpreter
 from gnomon.loadgen.session import Fault, OutputSink, Session
 from gnomon.loadgen.settings import NS_PER_S, Mode, Scenario, Settings
 from gnomon.loadgen.system import AsynchronousSystem, System, of_the_system

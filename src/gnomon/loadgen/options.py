@@ -284,14 +284,7 @@ def declaration_of(benchmark: Benchmark) -> LoadBenchmark:
     Raises:
         SettingsError: Its settings lack something, or hold something unknown.
     """
-    try:
-        return LoadBenchmark.model_validate(benchmark.settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise SettingsError(
-            f"benchmark {benchmark.name!r} declares its settings wrongly: {first['loc'][0]}: "
-            f"{first['msg']}"
-        ) from None
+    return benchmark.settings_as(LoadBenchmark)
 
 
 def _settings(layers: dict[str, Any]) -> Settings:

@@ -13,7 +13,7 @@ from gnomon.fleet.ledger import Rows
 from gnomon.fleet.orders import Outcome
 from gnomon.fleet.outcome import ESTIMATE
 from gnomon.fleet.record import FleetSamples
-from gnomon.results.charts import ACCENT, BAD, GOOD, QUIET, SECOND, Chart
+from gnomon.results.charts import ACCENT, BAD, GOOD, QUIET, SECOND, Chart, layout_of
 from gnomon.results.fleet_surface import run_surface
 from gnomon.results.surface_chart import path_marks, surface_chart
 
@@ -94,7 +94,7 @@ def loss_over_time(rounds: Rows, target: float | None, initial: float | None) ->
         shown.add(name)
     losses = rounds["loss"][np.isfinite(rounds["loss"]) & (rounds["loss"] > 0)]
     wide = len(losses) > 0 and losses.max() / losses.min() > LOG_FROM
-    layout = _layout(
+    layout = layout_of(
         xaxis={"title": {"text": "time on the fleet's clock (s)"}, "rangemode": "tozero"},
         yaxis={
             "title": {"text": "loss over all clients"},
@@ -134,7 +134,7 @@ def choices(rounds: Rows) -> Chart:
     ]
     both = np.concatenate([rounds["clients_per_round"], rounds["local_iterations"]])
     low, high = float(both.min()) / 1.3, float(both.max()) * 1.3
-    layout = _layout(
+    layout = layout_of(
         xaxis={"title": {"text": "round"}, "range": [1, len(rounds) + 1]},
         yaxis={
             "title": {"text": "K and E"},
@@ -179,7 +179,7 @@ def cost_so_far(rounds: Rows, gamma: float) -> Chart:
                 "hovertemplate": "%{text} up to round %{x}<extra>" + name + "</extra>",
             }
         )
-    layout = _layout(
+    layout = layout_of(
         xaxis={"title": {"text": "round"}},
         yaxis={"title": {"text": "cost so far ($)"}, "tickprefix": "$", "rangemode": "tozero"},
         showlegend=True,
@@ -229,7 +229,7 @@ def spent_by_clients(samples: FleetSamples, key: str) -> Chart:
         if key == "duration_s"
         else ("What clients used", "energy (J)")
     )
-    layout = _layout(
+    layout = layout_of(
         xaxis={"title": {"text": "clients, the greatest first"}},
         yaxis={"title": {"text": axis}, "rangemode": "tozero"},
         barmode="stack",
@@ -324,17 +324,6 @@ def _digits(value: float) -> float:
 
 def _figure(traces: list[dict[str, Any]], layout: dict[str, Any]) -> dict[str, Any]:
     return {"data": traces, "layout": layout}
-
-
-def _layout(**changes: Any) -> dict[str, Any]:
-    return {
-        "showlegend": False,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "margin": {"l": 64, "r": 16, "t": 28, "b": 48},
-        "hoverlabel": {"align": "left"},
-        "dragmode": False,
-        **changes,
-    }
 
 
 def _log_ticks(low: float, high: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from math import log10
 from typing import Any
 
 from gnomon.recommend.summary import Spread, SweepSummary, VariantSummary
-from gnomon.results.charts import GOOD, PALETTE, QUIET, Chart
+from gnomon.results.charts import GOOD, PALETTE, QUIET, Chart, layout_of
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -198,14 +198,8 @@ def _label(value: float, text: str, colour: str) -> dict[str, Any]:
 
 def _layout(**changes: Any) -> dict[str, Any]:
     """As the other charts look, with the legend below: it is longer here."""
-    return {
-        "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-        "margin": {"l": 64, "r": 16, "t": 16, "b": 48},
-        "hoverlabel": {"align": "left"},
-        "dragmode": False,
-        **changes,
-    }
+    legend = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+    return layout_of(**{"showlegend": True, "legend": legend, "margin": {"t": 16}, **changes})
 
 
 def _has_bars(summary: SweepSummary) -> bool:

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from gnomon.core.errors import DataError, GnomonError
+from gnomon.core.errors import DataError, MissingExtraError
 from gnomon.tasks.tiny import sets
 from gnomon.tasks.tiny.person import Person, read_jpeg
 from gnomon.tasks.tiny.sets import LABELS, list_sha256, read_labels
@@ -106,5 +106,5 @@ def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     (tmp_path / "1.jpg").touch()
-    with pytest.raises(GnomonError, match=r"reading 1\.jpg needs Pillow: pip install pillow"):
+    with pytest.raises(MissingExtraError, match=r"reading 1\.jpg needs pillow: .*gnomon\[tiny\]"):
         read_jpeg(tmp_path / "1.jpg")

@@ -25,11 +25,11 @@ from gnomon.tasks.tiny.audio import (
     LOG_MEL_BANDS,
     LOG_MEL_KEPT,
     log_mel,
-    read_arrays,
     read_wav,
 )
 from gnomon.tasks.tiny.sets import LABELS as LABEL_FILE
 from gnomon.tasks.tiny.sets import is_official, read_binary_set
+from gnomon.tasks.tiny.shipped import read_arrays
 
 DATA = Path(__file__).parents[2] / "data" / "tiny"
 WINDOW_FRAMES = 5

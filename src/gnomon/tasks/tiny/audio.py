@@ -7,11 +7,8 @@ on defaults of TensorFlow and librosa; here they are spelled out in NumPy.
 from __future__ import annotations
 
 import wave
-import zipfile
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -140,38 +137,6 @@ def read_wav(path: Path) -> tuple[NDArray[np.int16], int]:
             f"{path} was cut short: {len(data)} bytes of {announced * channels * width}"
         )
     return np.frombuffer(data, dtype="<i2").reshape(-1, channels)[:, 0].astype(np.int16), rate_hz
-
-
-def read_arrays(path: Path, shapes: Mapping[str, tuple[int | str, ...]]) -> list[NDArray[Any]]:
-    """The arrays of a shipped data file, in the order of `shapes`.
-
-    Args:
-        path: An `.npz` file.
-        shapes: The shape that each must have; a word stands for any length but 0, the same wherever it is.
-
-    Raises:
-        DataError: The file is missing, or is not what it should be.
-    """
-    mend = "reinstall gnomon, or make it with the script in tools/"
-    try:
-        # Opened here: NumPy leaves a file open that is no archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = [stored[name] for name in shapes]
-    except FileNotFoundError:
-        raise DataError(f"data set {path} is missing: {mend}") from None
-    except KeyError as error:
-        raise DataError(f"data set {path} has no array {error}: {mend}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        raise DataError(f"data set {path} cannot be read or was cut short: {mend}") from None
-    lengths: dict[int | str, int] = {}
-    for array, (name, shape) in zip(arrays, shapes.items(), strict=True):
-        expected = [
-            lengths.setdefault(axis, length or -1) if isinstance(axis, str) else axis
-            for axis, length in zip(shape, array.shape, strict=False)
-        ]
-        if expected != list(array.shape) or len(shape) != array.ndim:
-            raise DataError(f"data set {path} holds {name} of shape {array.shape}: {mend}")
-    return arrays
 
 
 def _frames(signal: Floats, length: int, hop: int) -> Floats:

@@ -22,7 +22,6 @@ from gnomon.core.errors import DataError, SystemFault
 from gnomon.core.task import DataSource, IndexArray, Outputs
 from gnomon.device.task import Results, TinyTask
 from gnomon.tasks.clicks.auc import roc_auc
-from gnomon.tasks.tiny.audio import read_arrays
 from gnomon.tasks.tiny.sets import (
     CIFAR_CLASSES,
     CIFAR_SIDE,
@@ -33,6 +32,7 @@ from gnomon.tasks.tiny.sets import (
     read_cifar10,
     read_labels,
 )
+from gnomon.tasks.tiny.shipped import read_arrays
 
 DATA = Path(__file__).parents[2] / "data" / "tiny"
 CHANNELS = 3

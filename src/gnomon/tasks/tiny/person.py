@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from gnomon.core.errors import DataError, GnomonError, described
+from gnomon.core.errors import DataError, MissingExtraError, described
 from gnomon.tasks.tiny.images import (
     CHANNELS,
     Pictures,
@@ -105,14 +105,12 @@ def read_jpeg(path: Path) -> Pixels:
 
     Raises:
         DataError: It is no picture, or has another size.
-        GnomonError: Pillow is not installed.
+        MissingExtraError: Pillow is not installed.
     """
     try:
         image = import_module("PIL.Image")
     except ImportError:
-        raise GnomonError(
-            f"reading {path.name} needs Pillow: pip install pillow, or pass the set as .bin files"
-        ) from None
+        raise MissingExtraError("pillow", "tiny", f"reading {path.name}") from None
     try:
         with image.open(path) as opened:
             pixels: Pixels = np.asarray(opened.convert("RGB"), dtype=np.uint8)

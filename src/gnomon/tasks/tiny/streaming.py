@@ -31,9 +31,9 @@ from gnomon.tasks.tiny.audio import (
     RATE_HZ,
     lfbe,
     quantise,
-    read_arrays,
     read_wav,
 )
+from gnomon.tasks.tiny.shipped import read_arrays
 
 DATA = Path(__file__).parents[2] / "data" / "tiny"
 LABELS = ("marvin", "silence", "other")
