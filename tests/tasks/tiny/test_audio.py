@@ -24,9 +24,9 @@ from gnomon.tasks.tiny.audio import (
     log_mel,
     mfcc,
     quantise,
-    read_arrays,
     read_wav,
 )
+from gnomon.tasks.tiny.shipped import read_arrays
 
 
 def sound(samples):
