@@ -112,7 +112,10 @@ ClipNorm = Annotated[float | None, _option(TRAINING, "Differential privacy: clip
 NoiseMultiplier = Annotated[
     float | None, _option(TRAINING, "Differential privacy: noise, in units of the clip norm.")
 ]
-EvaluateEvery = Annotated[int | None, _option(TRAINING, "Rounds between two losses.")]
+EvaluateEvery = Annotated[
+    int | None,
+    _option(TRAINING, "Rounds between two losses. Training: samples between two evaluations."),
+]
 Concurrency = Annotated[
     int | None,
     _option(TRAINING, "Asynchronous rounds: so many clients are at work at all times."),

@@ -10,6 +10,7 @@ import typer
 
 from gnomon.cli import federated_options as fed
 from gnomon.cli import tiny_options as tiny
+from gnomon.cli import training_options as training
 from gnomon.cli.ending import end_with, watched
 from gnomon.core.errors import SettingsError
 from gnomon.core.protocol import Protocol
@@ -43,6 +44,7 @@ OPTION_OF = {
     "issue_same": "performance_issue_same",
     "issue_same_index": "performance_issue_same_index",
     "stall_timeout": "stall_timeout_s",
+    "set_": "hyperparameters",
 }
 """The protocol's name of an option, where it is another than on the command line."""
 NOT_OF_THE_PROTOCOL = {
@@ -237,6 +239,14 @@ def run(
     energy: tiny.Energy = None,
     iterations: tiny.Iterations = None,
     warmups: tiny.Warmups = None,
+    runs: training.Runs = None,
+    set_: training.Set = None,
+    processes: training.Processes = None,
+    nodes: training.Nodes = None,
+    rendezvous: training.Rendezvous = None,
+    cluster: training.Cluster = None,
+    max_epochs: training.MaxEpochs = None,
+    patience: training.Patience = None,
     gamma: fed.Gamma = None,
     controller: fed.Controller = None,
     target_loss: fed.TargetLoss = None,
@@ -337,14 +347,22 @@ def given_options(context: typer.Context, benchmark: str, protocol: Protocol) ->
             continue
         option = OPTION_OF.get(name, name)
         if option in known:
-            listed = isinstance(value, (list, tuple))
-            options[option] = tuple(value) if listed else str(value) if name == "model" else value
+            options[option] = _as_option(name, value)
         elif name != "model":
             raise SettingsError(
-                f"--{name.replace('_', '-')} means nothing for {benchmark!r}, which is measured by the "
-                f"protocol {protocol.name!r}: leave it out"
+                f"--{name.strip('_').replace('_', '-')} means nothing for {benchmark!r}, which is measured "
+                f"by the protocol {protocol.name!r}: leave it out"
             )
     return options
+
+
+def _as_option(name: str, value: Any) -> Any:
+    """A value of the command line as the protocol takes it."""
+    if name == "set_":
+        return training.parse_hyperparameters(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    return str(value) if name == "model" else value
 
 
 def _asked_system(

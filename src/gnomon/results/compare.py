@@ -26,9 +26,11 @@ from gnomon.results.fleet_claims import fleet_notes, fleet_rows
 from gnomon.results.locate import load
 from gnomon.results.sides import Group, Side, grouped, names_of, warnings
 from gnomon.results.tiny_claims import tiny_notes, tiny_rows
+from gnomon.results.training_claims import training_notes, training_rows
 
-COMPARED = ("load", "fleet", "device")
-NOTES = {"fleet": fleet_notes, "device": tiny_notes}
+COMPARED = ("load", "fleet", "device", "timetotrain")
+ROWS = {"fleet": fleet_rows, "device": tiny_rows, "timetotrain": training_rows}
+NOTES = {"fleet": fleet_notes, "device": tiny_notes, "timetotrain": training_notes}
 """Protocols whose runs can be compared."""
 
 
@@ -71,7 +73,8 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
     and Jones, "Rigorous benchmarking in reasonable time" (2013).
 
     Federations are held against each other in cost, time, energy and rounds to the target; seeds are what
-    repeats them. Boards are in time, instructions or energy per inference, and in quality.
+    repeats them. Boards are in time, instructions or energy per inference, and in quality. Training runs are
+    in time to train, throughput and samples to the target, a campaign's runs being the sample.
 
     Args:
         runs: At least two: runs, their folders, or the starts of their names.
@@ -89,10 +92,8 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
     for candidate in candidates:
         peers = [group for group in groups if group is not candidate] if repeated else []
         for name in names_of(baseline, candidate):
-            if protocol == "fleet":
-                rows += fleet_rows(baseline, candidate, name)
-            elif protocol == "device":
-                rows += tiny_rows(baseline, candidate, name)
+            if protocol in ROWS:
+                rows += ROWS[protocol](baseline, candidate, name)
             else:
                 rows += rows_of(baseline, candidate, name, peers)
     if not rows and all(group.side.valid for group in groups):

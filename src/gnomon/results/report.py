@@ -25,11 +25,13 @@ from gnomon.results.fleet_charts import fleet_charts
 from gnomon.results.load_charts import latency_curve, load_charts
 from gnomon.results.table import figures, sentence
 from gnomon.results.tiny_charts import boards_together, tiny_charts
+from gnomon.results.training_charts import scaling_chart, training_charts
 
 CHARTS: dict[str, Callable[[Any, dict[str, Any]], list[Chart]]] = {
     "load": load_charts,
     "fleet": fleet_charts,
     "device": tiny_charts,
+    "timetotrain": training_charts,
 }
 """By protocol: the charts of one measurement, from its raw samples and its entry in `run.json`."""
 CHECKED = {
@@ -39,6 +41,8 @@ CHECKED = {
     "them against the devices and the data that the seed gives",
     "device": "Recompute every figure and the verdict from the board's timestamps, its answers and the "
     "energy samples",
+    "timetotrain": "Recompute every figure and the verdict from the runs' journals, and score the answers of "
+    "their evaluations again",
 }
 """By protocol: what `gnomon check` does."""
 
@@ -180,7 +184,9 @@ def _shared_charts(runs: Sequence[Run]) -> list[tuple[str, Chart]]:
         (name, latency_distribution(found)) for name, found in curves.items() if len(found) > 1
     ]
     boards = boards_together([run for run in runs if run.record["protocol"] == "device"])
-    return shared if boards is None else [*shared, ("boards", boards)]
+    scaling = scaling_chart(runs)
+    whole = [("boards", boards), ("processes", scaling)]
+    return [*shared, *((name, chart) for name, chart in whole if chart is not None)]
 
 
 def _facts(run: Run) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ from gnomon.core.verdict import Verdict
 from gnomon.loadgen.find_peak import is_probe
 from gnomon.results.fleet_figures import fleet_figures
 from gnomon.results.tiny_figures import tiny_figures
+from gnomon.results.training_figures import run_cells, training_figures
 
 COLOURS = {"VALID": "bold green", "INVALID": "bold red"}
 
@@ -36,15 +37,40 @@ def run_view(run: Run) -> RenderableType:
 
 def _fleet_tables(run: Run) -> list[RenderableType]:
     """One figure a line: a federation has many, and they are words as often as numbers."""
+    rows = []
+    for stored in run.measurements.values():
+        rows += figures("fleet", stored["result"])
+        if stored["result"] is None:
+            rows.append(("federation", "no result: it was broken off"))
+    return [_pairs(rows)]
+
+
+def _training_tables(run: Run) -> list[RenderableType]:
+    """Every run in a line, then the figures of all."""
+    tables: list[RenderableType] = []
+    for stored in run.measurements.values():
+        result = stored["result"]
+        if result is None:
+            tables.append(Text("no run was finished", style="dim"))
+            continue
+        each = Table(header_style="bold")
+        for title in ("run", "seed", "time", "epochs", "quality", "samples/s"):
+            each.add_column(title, justify="right", no_wrap=True)
+        each.add_column("ended")
+        for row in result["each"]:
+            each.add_row(*run_cells(row))
+        tables.append(each)
+        tables.append(_pairs(figures("timetotrain", result)))
+    return tables
+
+
+def _pairs(rows: list[tuple[str, str]]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column("figure", style="bold", no_wrap=True)
     table.add_column("value", overflow="fold")
-    for stored in run.measurements.values():
-        for label, text in figures("fleet", stored["result"]):
-            table.add_row(label, text)
-        if stored["result"] is None:
-            table.add_row("federation", "no result: it was broken off")
-    return [table]
+    for label, text in rows:
+        table.add_row(label, text)
+    return table
 
 
 def _device_tables(run: Run) -> list[RenderableType]:
@@ -155,6 +181,7 @@ FIGURES: dict[str, Callable[[dict[str, Any]], list[tuple[str, str]]]] = {
     "load": _load_figures,
     "fleet": fleet_figures,
     "device": tiny_figures,
+    "timetotrain": training_figures,
 }
 """By protocol: the figures of a result."""
 
@@ -163,6 +190,7 @@ TABLES: dict[str, Callable[[Run], list[RenderableType]]] = {
     "load": _load_tables,
     "fleet": _fleet_tables,
     "device": _device_tables,
+    "timetotrain": _training_tables,
 }
 """By protocol: a run's measurements on the terminal."""
 

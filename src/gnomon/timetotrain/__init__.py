@@ -1,0 +1,1 @@
+"""The time-to-train protocol: seeds run until the quality target, and an olympic mean comes out."""
