@@ -16,9 +16,10 @@ from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.timetotrain.caches import clear_caches
 from gnomon.timetotrain.group import Alone
+from gnomon.timetotrain.journal import JOURNAL_FILE
 from gnomon.timetotrain.judge import fingerprints, judge, run_folder, settings_of, verdict_on
 from gnomon.timetotrain.launch import Ending as Ended
-from gnomon.timetotrain.launch import run_processes, write_ending
+from gnomon.timetotrain.launch import read_ending, run_processes, write_ending
 from gnomon.timetotrain.plan import Plan, write_plan
 from gnomon.timetotrain.progress import CampaignProgress
 from gnomon.timetotrain.reference_point_files import read_reference_points
@@ -117,6 +118,8 @@ class _Campaign:
             if self._gives_up():
                 break
             trace = self._train(number)
+            if trace is None:
+                return f"run {number} did not begin: {self._why_not(number)}"
             if trace.duration_s is None or (trace.reason == RAISED and not trace.evaluations):
                 return f"run {number} did not get as far as its first evaluation: {trace.why}"
             self._record(trace)
@@ -128,7 +131,12 @@ class _Campaign:
         self._stored["given_up"] = len(failed) > self._settings.dropped
         return bool(self._stored["given_up"])
 
-    def _train(self, number: int) -> RunTrace:
+    def _why_not(self, number: int) -> str:
+        ending = read_ending(run_folder(self._folder, number))
+        return ending.why if ending and ending.why else "its processes wrote no journal"
+
+    def _train(self, number: int) -> RunTrace | None:
+        """Carry out a run; None if it did not get as far as its journal."""
         folder = run_folder(self._folder, number)
         if folder.exists():
             self._set_aside(folder, number)
@@ -140,6 +148,8 @@ class _Campaign:
             self._train_here(folder, plan)
         else:
             run_processes(folder, plan, self._progress.event)
+        if not (folder / JOURNAL_FILE).exists():
+            return None
         trace = read_trace(folder)
         write_run_log(self._folder / result_file(number), trace, self._submission())
         return trace

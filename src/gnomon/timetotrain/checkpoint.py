@@ -28,7 +28,7 @@ def keep_checkpoint(
 
     A disk that is full is a fault of the run, not its end: time and quality stand, unproven.
     """
-    if session.group.rank == 0:
+    if session.group.leads:
         _keep(session, journal, save, restore)
     session.group.gather(None)
 

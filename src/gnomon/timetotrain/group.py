@@ -12,16 +12,28 @@ from gnomon.core.errors import MissingExtraError
 
 
 class Group(Protocol):
-    """Some processes, of which this is one."""
+    """Some processes, of which this is one.
+
+    Attributes:
+        rank: Of this process, from 0.
+        world_size: How many there are.
+    """
 
     rank: int
     world_size: int
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes to the run's folder."""
+
+    def choose_leader(self, *, has_folder: bool) -> None:
+        """The first of those that can write to the run's folder leads; all have to call it."""
+
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, in the order of ranks; all of them have to call it."""
 
-    def from_first(self, value: Any) -> Any:
-        """The value that rank 0 has; all have to call it."""
+    def from_leader(self, value: Any) -> Any:
+        """The value that the leader has; all have to call it."""
 
     def leave(self) -> None:
         """Called at the end."""
@@ -32,12 +44,16 @@ class Alone:
 
     rank = 0
     world_size = 1
+    leads = True
+
+    def choose_leader(self, *, has_folder: bool) -> None:
+        """There is no choice."""
 
     def gather(self, value: Any) -> list[Any]:
         """The one value."""
         return [value]
 
-    def from_first(self, value: Any) -> Any:
+    def from_leader(self, value: Any) -> Any:
         """The value itself."""
         return value
 
@@ -59,6 +75,16 @@ class Together:
             cuda = torch.cuda.is_available()
             distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
         self.rank, self.world_size = distributed.get_rank(), distributed.get_world_size()
+        self._leader = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads."""
+        return self.rank == self._leader
+
+    def choose_leader(self, *, has_folder: bool) -> None:
+        """The first of those that can write to the run's folder."""
+        self._leader = self.gather(has_folder).index(True)
 
     def gather(self, value: Any) -> list[Any]:
         """Every process's value, in the order of ranks."""
@@ -66,10 +92,10 @@ class Together:
         self._distributed.all_gather_object(values, value)
         return values
 
-    def from_first(self, value: Any) -> Any:
-        """The value that rank 0 has."""
+    def from_leader(self, value: Any) -> Any:
+        """The value that the leader has."""
         values = [value]
-        self._distributed.broadcast_object_list(values, src=0)
+        self._distributed.broadcast_object_list(values, src=self._leader)
         return values[0]
 
     def leave(self) -> None:

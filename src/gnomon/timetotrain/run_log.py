@@ -15,7 +15,7 @@ from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.timetotrain import journal as events
 from gnomon.timetotrain.journal import Event
-from gnomon.timetotrain.logs.read import LogEntry
+from gnomon.timetotrain.logs.entries import LogEntry
 from gnomon.timetotrain.logs.write import training_entry, write_log
 from gnomon.timetotrain.trace import RunTrace
 
@@ -135,7 +135,9 @@ def _course(trace: RunTrace, clock: _Clock, entry: Any) -> Iterator[LogEntry]:
             open_epoch = False
             yield entry("epoch_stop", None, now, epoch_num=epoch, samples_count=values["samples"])
         elif event.name == events.EVALUATION:
-            where = {"epoch_num": int(values["epoch"]), "samples_count": int(values["samples"])}
+            samples = int(values["samples"])
+            # In fractions: it is what the field's checkers take for the epochs to converge.
+            where = {"epoch_num": samples / trace.training_size, "samples_count": samples}
             began = now - values["duration_ns"] / NS_PER_MS
             yield entry("eval_start", None, began, **where)
             yield entry("eval_accuracy", values["quality"], now, **where)

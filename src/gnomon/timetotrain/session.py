@@ -194,7 +194,7 @@ class TrainingSession:
         shares = self.group.gather(kept_as_array(answer(asked[rank::world_size])))
         outputs = put_together(shares, len(asked))
         quality = 0.0
-        if rank == 0:
+        if self.group.leads:
             quality = float(self.task.score(asked, outputs))
         return self._evaluated(quality, began_ns, outputs=outputs, asked=None)
 
@@ -266,7 +266,7 @@ class TrainingSession:
         now_ns, wall_ns = read_clocks()
         loss = math.nan if self._loss is None else float(self._loss)
         elapsed_ns = now_ns - (self._clock_ns or now_ns)
-        quality, diverged, elapsed_ns = self.group.from_first(
+        quality, diverged, elapsed_ns = self.group.from_leader(
             (quality, self._loss is not None and not math.isfinite(loss), elapsed_ns)
         )
         said: dict[str, Any] = {} if asked is None else self._said(asked)
@@ -281,7 +281,7 @@ class TrainingSession:
             **said,
         )
         self.quality = quality
-        if self.group.rank == 0 and outputs is not None:
+        if self.group.leads and outputs is not None:
             if sum(kept.nbytes for kept in self.kept.values()) > MOST_BYTES:
                 self.kept.clear()
             self.kept[self._evaluations] = outputs

@@ -41,7 +41,7 @@ def train_once(
     Raises:
         OSError: The folder cannot be written.
     """
-    journal = Journal(folder if group.rank == 0 else None, observer)
+    journal = Journal(folder if group.leads else None, observer)
     try:
         session = TrainingSession(plan, task, journal, group, folder, began)
         try:
@@ -53,7 +53,7 @@ def train_once(
             if not isinstance(error, GnomonError):
                 (folder / TRACEBACK_FILE).write_text(traceback.format_exc())
             came_through = False
-        if group.rank == 0:
+        if group.leads:
             write_answers(folder, session.kept)
     finally:
         journal.close()

@@ -42,7 +42,8 @@ def _train(folder: Path | None, group: object) -> int:
     from gnomon.timetotrain.train_once import train_once
 
     members: Group = group  # type: ignore[assignment]
-    told = members.from_first(asdict(read_plan(folder)) if folder and not members.rank else None)
+    members.choose_leader(has_folder=folder is not None)
+    told = members.from_leader(asdict(read_plan(folder)) if folder else None)
     plan = Plan(**told)
     assert plan.system is not None
     with TemporaryDirectory() as elsewhere:
