@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from gnomon.core.protocol import Ending, Job
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.timetotrain.caches import clear_caches
+from gnomon.timetotrain.cluster import train_on_cluster
 from gnomon.timetotrain.group import Alone
 from gnomon.timetotrain.journal import JOURNAL_FILE
 from gnomon.timetotrain.judge import fingerprints, judge, run_folder, settings_of, verdict_on
@@ -94,15 +97,21 @@ class _Campaign:
         job = self._job
         job.writer.record_measurement(MEASUREMENT, self._stored)
         started_s, before_s = time.monotonic(), self._stored["measured_s"]
-        fault = None
         try:
             fault = self._train_all()
-        finally:
+        except BaseException:
             self._stored["measured_s"] = round(before_s + time.monotonic() - started_s, 3)
-            if not fault and self._over():
-                self._stored.pop("interrupted", None)
-            judged = judge(self._folder, self._stored, job.benchmark, job.task, self._options)
-            job.writer.record_measurement(MEASUREMENT, self._stored | {"result": judged.result})
+            with suppress(
+                Exception
+            ):  # that it broke off counts for more than a figure of what there is
+                judged = judge(self._folder, self._stored, job.benchmark, job.task, self._options)
+                job.writer.record_measurement(MEASUREMENT, self._stored | {"result": judged.result})
+            raise
+        self._stored["measured_s"] = round(before_s + time.monotonic() - started_s, 3)
+        if not fault and self._over():
+            self._stored.pop("interrupted", None)
+        judged = judge(self._folder, self._stored, job.benchmark, job.task, self._options)
+        job.writer.record_measurement(MEASUREMENT, self._stored | {"result": judged.result})
         verdict = verdict_on(judged.checks, job.benchmark, self._options, job.task)
         return Ending(verdict, fault)
 
@@ -111,18 +120,61 @@ class _Campaign:
 
     def _train_all(self) -> str | None:
         """Train what is missing; returns why nothing can be trained, if so."""
+        missing = []
         for number in range(1, self._count + 1):
             if str(number) in self._stored["runs"]:
                 self._progress.ended(read_trace(run_folder(self._folder, number)))
-                continue
-            if self._gives_up():
-                break
-            trace = self._train(number)
-            if trace is None:
-                return f"run {number} did not begin: {self._why_not(number)}"
-            if trace.duration_s is None or (trace.reason == RAISED and not trace.evaluations):
-                return f"run {number} did not get as far as its first evaluation: {trace.why}"
-            self._record(trace)
+            else:
+                missing.append(number)
+        if self._gives_up():
+            return None
+        train = self._one_after_the_other if self._options.cluster is None else self._on_cluster
+        with closing(train(missing)) as trained:
+            for number in trained:
+                fault = self._take_in(number)
+                if fault or self._gives_up():
+                    return fault
+        return None
+
+    def _one_after_the_other(self, numbers: list[int]) -> Generator[int]:
+        """Train on this machine; yields the number of each run that is over."""
+        for number in numbers:
+            folder, plan = self._new_folder(number), self._plan(number)
+            self._progress.begins(number, plan.seed)
+            self._stored["caches_cleared"] = clear_caches(plan.data)
+            if plan.system is None:
+                self._train_here(folder, plan)
+            else:
+                run_processes(folder, plan, self._progress.event)
+            yield number
+
+    def _on_cluster(self, numbers: list[int]) -> Generator[int]:
+        """Train on the machines of a cluster; yields the number of each run that is over."""
+        assert self._options.cluster is not None
+        plans = [self._plan(number) for number in numbers]
+        folders = [self._new_folder(number) for number in numbers]
+        self._stored["caches_cleared"] = clear_caches(None)
+        self._progress.begins(numbers[0], plans[0].seed)
+        try:
+            for place in train_on_cluster(self._options.cluster, plans, folders):
+                yield numbers[place]
+        finally:
+            for folder in folders:
+                if not any(folder.iterdir()):  # a run that was never begun
+                    folder.rmdir()
+
+    def _take_in(self, number: int) -> str | None:
+        """Put a run on record that is over; returns why it cannot be, if so."""
+        folder = run_folder(self._folder, number)
+        if not (folder / JOURNAL_FILE).exists():
+            ending = read_ending(folder)
+            why = ending.why if ending and ending.why else "its processes wrote no journal"
+            return f"run {number} did not begin: {why}"
+        trace = read_trace(folder)
+        write_run_log(self._folder / result_file(number), trace, self._submission())
+        if trace.duration_s is None or (trace.reason == RAISED and not trace.evaluations):
+            return f"run {number} did not get as far as its first evaluation: {trace.why}"
+        self._record(trace)
         return None
 
     def _gives_up(self) -> bool:
@@ -131,28 +183,12 @@ class _Campaign:
         self._stored["given_up"] = len(failed) > self._settings.dropped
         return bool(self._stored["given_up"])
 
-    def _why_not(self, number: int) -> str:
-        ending = read_ending(run_folder(self._folder, number))
-        return ending.why if ending and ending.why else "its processes wrote no journal"
-
-    def _train(self, number: int) -> RunTrace | None:
-        """Carry out a run; None if it did not get as far as its journal."""
+    def _new_folder(self, number: int) -> Path:
         folder = run_folder(self._folder, number)
         if folder.exists():
             self._set_aside(folder, number)
         folder.mkdir()
-        plan = self._plan(number)
-        self._progress.begins(number, plan.seed)
-        self._stored["caches_cleared"] = clear_caches(plan.data)
-        if plan.system is None:
-            self._train_here(folder, plan)
-        else:
-            run_processes(folder, plan, self._progress.event)
-        if not (folder / JOURNAL_FILE).exists():
-            return None
-        trace = read_trace(folder)
-        write_run_log(self._folder / result_file(number), trace, self._submission())
-        return trace
+        return folder
 
     def _submission(self) -> Submission:
         """What the logs of this campaign say of who submits what."""
@@ -211,10 +247,11 @@ class _Campaign:
         """The measurement's entry in `run.json` as long as it goes on."""
         job, options = self._job, self._options
         recorded = job.writer.record["measurements"].get(MEASUREMENT)
-        if options.processes * options.nodes > 1 and job.writer.record["asked_system"] is None:
+        together = options.processes * options.nodes > 1 or options.cluster is not None
+        if together and job.writer.record["asked_system"] is None:
             raise UsageError(
-                "an object of this process trains in this process alone: leave out processes, or give the "
-                "system by name (own-loop -s file=FILE)"
+                "an object of this process trains in this process alone: leave out processes and cluster, "
+                "or give the system by name (own-loop -s file=FILE)"
             )
         if recorded is not None:
             settings = settings_of(job.benchmark, options, recorded["settings"].get("seed"))

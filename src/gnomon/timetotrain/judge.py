@@ -18,6 +18,7 @@ from gnomon.core.task import Task
 from gnomon.core.verdict import Check, Verdict
 from gnomon.timetotrain.answers import ANSWERS_FILE, fingerprint, read_answers
 from gnomon.timetotrain.checkpoint import CHECKPOINT_FILE, sha256_of
+from gnomon.timetotrain.cluster import MACHINE_FILE, read_machine
 from gnomon.timetotrain.journal import JOURNAL_FILE
 from gnomon.timetotrain.launch import ENDING_FILE
 from gnomon.timetotrain.outcome import compute_outcome
@@ -33,7 +34,7 @@ from gnomon.timetotrain.settings import (
 from gnomon.timetotrain.task import require_training
 from gnomon.timetotrain.trace import RunTrace, read_trace
 
-RECORDED_FILES = (JOURNAL_FILE, ENDING_FILE, ANSWERS_FILE, CHECKPOINT_FILE)
+RECORDED_FILES = (JOURNAL_FILE, ENDING_FILE, ANSWERS_FILE, CHECKPOINT_FILE, MACHINE_FILE)
 SAME = 1e-9
 """Relative: how far a recomputed figure may differ on another machine."""
 FREE = {"runs", "seed", "processes", "nodes", "rendezvous", "cluster", "rules", "hyperparameters"}
@@ -80,6 +81,7 @@ def judge(
             for number, by in answers.items()
         },
         begun_again=stored.get("begun_again", []),
+        machines={run.number: read_machine(run_folder(folder, run.number)) for run in runs},
     )
     profile = PROFILES[options.rules]
     checks = campaign_checks(campaign, profile)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gnomon.core.spec import QualityTarget
 from gnomon.core.units import format_seconds
@@ -63,6 +64,7 @@ class Campaign:
         recomputed: By run, the quality of each evaluation whose answers are kept, by its number from 1.
         histories: By run, a fingerprint of the answers of its evaluations; empty if none are kept.
         begun_again: Numbers of runs that were broken off and begun again.
+        machines: By run, what its machine is, if the runs were spread over several.
     """
 
     runs: Sequence[RunTrace]
@@ -73,6 +75,7 @@ class Campaign:
     recomputed: Mapping[int, Mapping[int, float]]
     histories: Mapping[int, str]
     begun_again: Sequence[int]
+    machines: Mapping[int, Mapping[str, Any]]
 
 
 def campaign_checks(campaign: Campaign, profile: RuleProfile) -> list[Check]:
@@ -319,6 +322,25 @@ def _begun_again(campaign: Campaign, profile: RuleProfile) -> Check:
     )
 
 
+def _machines(campaign: Campaign, profile: RuleProfile) -> Check:
+    del profile
+    machines = campaign.machines
+    first = next(iter(machines), None)
+    faults = []
+    for number, machine in machines.items():
+        apart = [
+            key for key in machine if first is not None and machine[key] != machines[first].get(key)
+        ]
+        if apart:
+            faults.append(
+                f"run {number} was on a machine with another {' and '.join(apart)} than run {first}: spread "
+                f"the runs over machines that are alike"
+            )
+    several = any(machines.values())
+    found = "alike" if not faults else f"{len(faults)} unlike the first"
+    return _check("machines", faults, found if several else "one", "machines that are alike")
+
+
 Rule = Callable[[Campaign, RuleProfile], Check]
 RULES: tuple[Rule, ...] = (
     _runs,
@@ -333,6 +355,7 @@ RULES: tuple[Rule, ...] = (
     _quality_reproduced,
     _processes,
     _begun_again,
+    _machines,
 )
 
 

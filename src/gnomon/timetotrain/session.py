@@ -264,7 +264,9 @@ class TrainingSession:
             return True
         self._evaluations += 1
         now_ns, wall_ns = read_clocks()
-        loss = math.nan if self._loss is None else float(self._loss)
+        # Of the whole batch, of which every process saw its share.
+        losses = self.group.gather(math.nan if self._loss is None else float(self._loss))
+        loss = sum(losses) / len(losses)
         elapsed_ns = now_ns - (self._clock_ns or now_ns)
         quality, diverged, elapsed_ns = self.group.from_leader(
             (quality, self._loss is not None and not math.isfinite(loss), elapsed_ns)

@@ -298,3 +298,19 @@ def test_v06_asks_for_the_keys_of_the_optimiser_that_was_used(tmp_path):
     names = failed(check_log(path))
     assert "opt_learning_rate_decay_boundary_epochs_count" in names
     assert "lars_epsilon_count" in names
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], {}, "", True, math.nan, math.inf, -1, 10**400, {"BBOX": "a"}]
+)
+@pytest.mark.parametrize("ruleset", ["0.5.0", "0.6.0", "2.0.0", "5.1.0", "6.1.0", "gnomon"])
+def test_values_of_any_kind_are_judged_and_never_an_error(judged, value, ruleset):
+    entries = run_entries(
+        global_batch_size=value, eval_samples=value, seed=value, submission_benchmark=value
+    )
+    odd = {"epoch_num": value, "status": value, "timestamp": value}
+    more = [
+        training_entry(key, value, time_ms=START_MS, metadata=odd)
+        for key in ("eval_accuracy", "eval_target", "eval_result", "epoch_start", "block_start")
+    ]
+    assert not judged([*entries, *more], ruleset).valid

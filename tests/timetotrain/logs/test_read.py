@@ -1,6 +1,7 @@
 """Reading: every dialect in one form, broken entries counted, big files in pieces, nothing read twice."""
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from gnomon.timetotrain.logs import (
     format_training_line,
     parse_text,
     read_log,
+    read_logs,
     training_entry,
 )
 from gnomon.timetotrain.logs import read as reading
@@ -74,6 +76,7 @@ def test_a_v05_tag_is_translated_where_a_later_key_means_the_same(tag, key, valu
         ':::MLLOG {"key": "seed", "value": 1, "time_ms": 1}',
         ':::MLLOG {"key": 5, "value": 1, "time_ms": 1, "metadata": {}}',
         ':::MLLOG {"key": "seed", "value": 1, "time_ms": "noon", "metadata": {}}',
+        f':::MLLOG {{"key": "seed", "value": 1, "time_ms": {10**400}, "metadata": {{}}}}',
         ':::MLLOG ["seed", 1]',
         ":::MLLOG",
         f"{LINE} and more",
@@ -162,6 +165,25 @@ def test_a_file_reads_the_same_in_pieces_of_any_size(long_log, monkeypatch, piec
 def test_a_file_reads_the_same_by_several_processes(long_log, monkeypatch):
     whole = read_log(long_log)
     small_pieces(monkeypatch, 20_000, 256 << 10)
+    assert read_log(long_log, workers=2) == whole
+
+
+def test_many_files_are_read_in_their_order_with_an_error_in_the_place_of_a_missing_one(
+    long_log, tmp_path
+):
+    first, second, third = read_logs([long_log, tmp_path / "nowhere.txt", long_log])
+    assert first == third == read_log(long_log)
+    assert isinstance(second, DataError)
+
+
+def test_a_file_is_read_by_this_process_where_no_other_can_be_started(long_log, monkeypatch):
+    class Broken:
+        def __init__(self, *arguments, **options):
+            raise BrokenProcessPool
+
+    whole = read_log(long_log)
+    small_pieces(monkeypatch, 20_000, 256 << 10)
+    monkeypatch.setattr(reading, "ProcessPoolExecutor", Broken)
     assert read_log(long_log, workers=2) == whole
 
 

@@ -21,6 +21,7 @@ class Constraint(Protocol):
         """Whether it is."""
 
 
+LARGEST = 10**308
 SINGLE_PRECISION = 2.0**-23
 """Relative distance of neighbouring numbers in single precision."""
 
@@ -245,5 +246,7 @@ class MultipleOf:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a logged value is a number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a logged value is a number that a float can hold; true and false are none."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < LARGEST
+    return isinstance(value, float)

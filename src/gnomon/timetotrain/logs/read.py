@@ -227,7 +227,7 @@ def _scan(text: str, keys: frozenset[str] | None, piece: _Piece) -> None:
             whole = end == len(text) or text[end] == "\n" or ends_at(text, end)
             if not whole or find("\n", at, end) >= 0 or not isinstance(key, str):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             line += text.count("\n", counted_to, at)
             counted_to = at
             _note_malformed(piece, text, at, line + 1)
