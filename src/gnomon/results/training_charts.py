@@ -116,8 +116,15 @@ def time_to_target(runs: Sequence[RunTrace], result: dict[str, Any]) -> Chart:
     if value is not None:
         layout["shapes"] = [_line("x", value, BAD)]
         layout["annotations"] = [_above(f"olympic mean {format_seconds(value)}", value)]
+        # The legend stands above the mean's name.
         layout["margin"] = {**layout["margin"], "t": 64}
-        layout["legend"] = {**layout["legend"], "y": -0.2, "yanchor": "top"}
+        layout["legend"] = {
+            "orientation": "h",
+            "x": 0,
+            "xref": "container",
+            "y": 1,
+            "yref": "container",
+        }
     if value is not None and interval is not None and interval["high"] is not None:
         layout["shapes"].append(_band(interval["low"], interval["high"]))
     return Chart(
@@ -149,12 +156,12 @@ def epochs_to_target(runs: Sequence[RunTrace], result: dict[str, Any]) -> Chart:
         yaxis={"title": {"text": "share of runs (%)"}, "range": [0, 103]},
         shapes=[],
         annotations=[],
-        margin={"t": 64},
     )
     caption = "Steep is steady: the flatter the steps, the more runs a result needs."
     reference = result["reference"]
     numbers = None if reference is None else reference[reference["decides"]]
     if numbers is not None and numbers["mean"] is not None:
+        layout["margin"] = {**layout["margin"], "t": 64}
         scale = 1.0 if reference["unit"] == "epochs" else 1.0 / good[0].training_size
         for row, (name, value, colour) in enumerate(
             (("least that passes", numbers["minimum"], BAD), ("reference", numbers["mean"], GOOD))

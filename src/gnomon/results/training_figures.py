@@ -13,10 +13,10 @@ def training_figures(result: dict[str, Any]) -> list[tuple[str, str]]:
     value = metric["value"]
     rows = [
         (metric["name"], _no_score(result) if value is None else format_seconds(value)),
-        *_interval("its interval", result["interval"], format_seconds),
+        *_interval("interval of the time", result["interval"], format_seconds),
         ("runs", _runs(result)),
         ("epochs to target", _epochs(epochs)),
-        *_interval("its interval", epochs["interval"], lambda value: f"{value:.2f}"),
+        *_interval("interval of the epochs", epochs["interval"], lambda value: f"{value:.2f}"),
         ("seconds to target", _seconds(result["seconds_to_target"])),
     ]
     if result["samples_per_s"] is not None:
