@@ -10,12 +10,12 @@ from gnomon.core.spec import Benchmark, QualityTarget
 from gnomon.timetotrain.hyperparameters import HyperparameterRule
 from gnomon.timetotrain.settings import TrainingBenchmark
 
-MAY_VARY = (
-    HyperparameterRule(key="global_batch_size", whole=True, at_least=1),
-    HyperparameterRule(key="opt_base_learning_rate"),
-    HyperparameterRule(key="opt_learning_rate_warmup_steps", whole=True, at_least=0),
+STEPS = HyperparameterRule(key="global_batch_size", whole=True, at_least=1)
+WARM_UP = HyperparameterRule(key="opt_learning_rate_warmup_steps", whole=True, at_least=0)
+RATE_OF_STEPS = HyperparameterRule(
+    key="opt_base_learning_rate", scales_with="global_batch_size", power=0.5, tolerance=0.25
 )
-"""What the field lets a submission choose for nearly every benchmark: the size of a step."""
+"""The reference points' own learning rates follow the square root of the batch size."""
 
 DIGITS = Benchmark(
     name="train-digits",
@@ -29,16 +29,15 @@ DIGITS = Benchmark(
         hyperparameters={
             "global_batch_size": 64,
             "opt_name": "sgd",
-            "opt_base_learning_rate": 0.05,
+            "opt_base_learning_rate": 0.07,
             "opt_sgd_momentum": 0.9,
-            "opt_weight_decay": 0.0,
-            "opt_learning_rate_warmup_steps": 0,
         },
-        may_vary=MAY_VARY,
+        may_vary=(STEPS, RATE_OF_STEPS),
         evaluate_every_samples=320,
         max_epochs=40,
         patience=60,
         runs=5,
+        reference_points="train-digits.rcp.json",
     ).model_dump(mode="json"),
     specification="MLPerf Training rules, image classification, on data that ships",
 )

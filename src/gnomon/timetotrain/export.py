@@ -98,6 +98,7 @@ def _write_system(
 ) -> Path:
     """The description of the system, as far as the run knows it."""
     environment = run.record["environment"]
+    processor, accelerators = environment.get("cpu", {}), environment.get("accelerators", [])
     path = output / "systems" / f"{system}.json"
     path.parent.mkdir(exist_ok=True)
     description = {
@@ -106,10 +107,16 @@ def _write_system(
         "status": status,
         "system_name": system,
         "number_of_nodes": str(run.record["options"].get("nodes", 1)),
-        "host_processor_model_name": str(environment.get("cpu", {}).get("model", "")),
-        "host_processor_core_count": str(environment.get("cpu", {}).get("cores", "")),
+        "host_processors_per_node": "1",
+        "host_processor_model_name": str(processor.get("model") or ""),
+        "host_processor_core_count": str(processor.get("physical_cores") or ""),
+        "host_memory_capacity": f"{environment.get('memory', {}).get('total_bytes', 0)} bytes",
+        "accelerators_per_node": str(len(accelerators)),
+        "accelerator_model_name": accelerators[0] if accelerators else "",
         "framework": str(run.record["system"]["description"].get("framework", "")),
-        "operating_system": str(environment.get("system", {}).get("os", "")),
+        "operating_system": str(environment.get("os", {}).get("distribution", "")),
+        "hw_notes": "",
+        "sw_notes": f"Gnomon {run.record['gnomon_version']}",
     }
     path.write_text(json.dumps(description, indent=2) + "\n")
     return path
