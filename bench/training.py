@@ -6,9 +6,9 @@
 loop bare, which evaluates as often and stops at the same target; pairs of the same seed, in turn. The time
 that is spent in the session itself is counted too, for it is smaller than what pairs differ by.
 
-`peers`: time to the target of `train-digits`, on the same split of the data, evaluated as often: the reference
-implementation against Lightning's trainer with a data loader on the same model; and the same loop with a
-network of one hidden layer against scikit-learn's.
+`peers`: time to the target of `train-digits`, on the same split of the data, evaluated as often: the
+reference implementation against Lightning's trainer with a data loader on the same model; and the same loop
+with a network of one hidden layer against scikit-learn's.
 """
 
 from __future__ import annotations

@@ -115,16 +115,8 @@ def time_to_target(runs: Sequence[RunTrace], result: dict[str, Any]) -> Chart:
     value, interval = result["metric"]["value"], result["interval"]
     if value is not None:
         layout["shapes"] = [_line("x", value, BAD)]
-        layout["annotations"] = [_above(f"olympic mean {format_seconds(value)}", value)]
-        # The legend stands above the mean's name.
-        layout["margin"] = {**layout["margin"], "t": 64}
-        layout["legend"] = {
-            "orientation": "h",
-            "x": 0,
-            "xref": "container",
-            "y": 1,
-            "yref": "container",
-        }
+        layout["annotations"] = [_above(f"olympic mean {format_seconds(value)}", value, row=1)]
+        layout["margin"] = {**layout["margin"], "t": 64}  # above the legend
     if value is not None and interval is not None and interval["high"] is not None:
         layout["shapes"].append(_band(interval["low"], interval["high"]))
     return Chart(

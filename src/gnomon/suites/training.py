@@ -11,7 +11,6 @@ from gnomon.timetotrain.hyperparameters import HyperparameterRule
 from gnomon.timetotrain.settings import TrainingBenchmark
 
 STEPS = HyperparameterRule(key="global_batch_size", whole=True, at_least=1)
-WARM_UP = HyperparameterRule(key="opt_learning_rate_warmup_steps", whole=True, at_least=0)
 RATE_OF_STEPS = HyperparameterRule(
     key="opt_base_learning_rate", scales_with="global_batch_size", power=0.5, tolerance=0.25
 )
@@ -39,5 +38,101 @@ DIGITS = Benchmark(
         runs=5,
         reference_points="train-digits.rcp.json",
     ).model_dump(mode="json"),
-    specification="MLPerf Training rules, image classification, on data that ships",
+    specification="MLPerf Training v0.5, image classification, in small",
+)
+
+DETECTION = Benchmark(
+    name="train-detection",
+    title="Digits found in scenes, trained",
+    suite="training",
+    task="training-scenes",
+    protocol="timetotrain",
+    default_system="pytorch",
+    quality=QualityTarget(metric="mAP@.5", reference=0.90, factor=1.0),
+    settings=TrainingBenchmark(
+        hyperparameters={
+            "global_batch_size": 32,
+            "opt_name": "adam",
+            "opt_base_learning_rate": 0.003,
+        },
+        may_vary=(STEPS, RATE_OF_STEPS),
+        evaluate_every_samples=1000,
+        max_epochs=20,
+        patience=16,
+        runs=5,
+        reference_points="train-detection.rcp.json",
+    ).model_dump(mode="json"),
+    specification="MLPerf Training v0.5, object detection, light weight (SSD), in small",
+)
+
+NCF = Benchmark(
+    name="train-ncf",
+    title="Recommendation: NeuMF on generated interactions",
+    suite="training",
+    task="training-interactions",
+    protocol="timetotrain",
+    default_system="pytorch",
+    quality=QualityTarget(metric="HR@10", reference=0.72, factor=1.0),
+    settings=TrainingBenchmark(
+        hyperparameters={
+            "global_batch_size": 1024,
+            "opt_name": "adam",
+            "opt_base_learning_rate": 0.003,
+        },
+        may_vary=(STEPS, RATE_OF_STEPS),
+        evaluate_every_samples=50_000,
+        max_epochs=10,
+        patience=8,
+        runs=10,
+        reference_points="train-ncf.rcp.json",
+    ).model_dump(mode="json"),
+    specification="MLPerf Training v0.5, recommendation (NCF), in small",
+)
+
+DLRM = Benchmark(
+    name="train-dlrm",
+    title="Recommendation: DLRM on a generated click log",
+    suite="training",
+    task="training-clicks",
+    protocol="timetotrain",
+    default_system="pytorch",
+    quality=QualityTarget(metric="AUC", reference=0.815, factor=1.0),
+    settings=TrainingBenchmark(
+        hyperparameters={
+            "global_batch_size": 1024,
+            "opt_name": "adagrad",
+            "opt_base_learning_rate": 0.02,
+        },
+        may_vary=(STEPS, HyperparameterRule(key="opt_base_learning_rate", at_least=0.0)),
+        evaluate_every_samples=15_000,
+        max_epochs=2,
+        patience=6,
+        runs=10,
+        reference_points="train-dlrm.rcp.json",
+    ).model_dump(mode="json"),
+    specification="MLPerf Training v0.7, recommendation (DLRM), in small",
+)
+
+SELF_PLAY = Benchmark(
+    name="train-self-play",
+    title="Reinforcement learning: Connect Four on 4x4 by self-play",
+    suite="training",
+    task="training-self-play",
+    protocol="timetotrain",
+    default_system="pytorch",
+    quality=QualityTarget(metric="best-move rate", reference=0.75, factor=1.0),
+    settings=TrainingBenchmark(
+        hyperparameters={
+            "global_batch_size": 128,
+            "opt_name": "adam",
+            "opt_base_learning_rate": 0.005,
+        },
+        may_vary=(STEPS, RATE_OF_STEPS),
+        evaluate_every_samples=4_096,
+        max_epochs=24,
+        patience=16,
+        runs=10,
+        reference_points="train-self-play.rcp.json",
+    ).model_dump(mode="json"),
+    specification="MLPerf Training v0.5, reinforcement learning (MiniGo), in small",
 )

@@ -110,7 +110,13 @@ class TrainingTask(Task):
     """
 
     training_size: int
-    """Samples of one epoch; for self-play, games of one iteration, which have no index."""
+    """Samples of one epoch; for self-play, positions of one iteration, which have no index."""
+
+    def prepare(self) -> None:
+        """Generate stand-in data, or what else is made once and for all: the clock does not count it.
+
+        Data that is read from a disk stays there until the clock runs.
+        """
 
     def targets(self, samples: IndexArray) -> Any:
         """What is to be learnt of these samples (labels, say), for a training loop of one's own.

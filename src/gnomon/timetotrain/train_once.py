@@ -45,6 +45,7 @@ def train_once(
     try:
         session = TrainingSession(plan, task, journal, group, folder, began)
         try:
+            task.prepare()
             system.train(session)
             session.end()
             came_through = True
