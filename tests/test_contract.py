@@ -38,6 +38,7 @@ SHORTEST = {
     "load": {"performance": False},
     "fleet": {"controller": "fixed:10,10"},
     "device": {"performance": False},
+    "timetotrain": {"runs": 3, "seed": 1},
 }
 """By protocol: options of a run that is short and still reaches its quality."""
 
@@ -53,6 +54,11 @@ def ready_systems(kind=object):
             for parameter in inspect.signature(SYSTEMS.load(name)).parameters.values()
         )
     ]
+
+
+def takes_long(benchmark):
+    """Whether a benchmark trains something for more than a few seconds."""
+    return benchmark.endswith("-cnn") or BENCHMARKS.load(benchmark).protocol == "timetotrain"
 
 
 def some_samples(task):
@@ -98,7 +104,7 @@ def test_a_benchmark_of_data_that_a_person_brings_says_which_and_how(tmp_path, n
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=SLOW if name.endswith("-cnn") else ()) for name in READY_BENCHMARKS],
+    [pytest.param(name, marks=SLOW if takes_long(name) else ()) for name in READY_BENCHMARKS],
 )
 def test_a_benchmark_reaches_its_quality_on_its_default_system_and_checks_out(tmp_path, name):
     run = gnomon.run(name, out=tmp_path, **SHORTEST[BENCHMARKS.load(name).protocol])

@@ -14,7 +14,6 @@ from gnomon.systems.pytorch import PyTorchTrainer
 torch = pytest.importorskip("torch")
 MEASUREMENT = "time-to-train"
 EXAMPLES = Path(__file__).parents[2] / "examples" / "training"
-AT_ONCE = {"threads": 1}
 
 
 def short_digits(**changed):
@@ -66,7 +65,6 @@ def test_two_processes_compute_what_one_computes_at_the_same_global_batch(tmp_pa
         run = gnomon.run(
             short_digits(),
             system="pytorch",
-            system_options=AT_ONCE,
             runs=1,
             seed=5,
             processes=processes,

@@ -25,7 +25,7 @@ try:
     from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
     from gnomon.recommend.model import Dlrm
-    from gnomon.tasks.training.image_batches import epoch_order
+    from gnomon.tasks.training.batches import epoch_order
     from gnomon.tasks.training.optimizers import (
         ALWAYS,
         SCHEDULES,

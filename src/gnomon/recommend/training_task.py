@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs
 from gnomon.recommend.data import ClickArrays
 from gnomon.tasks.clicks import (
@@ -81,6 +82,7 @@ class TrainingClicks(ClickTask):
     """
 
     name = "training-clicks"
+    threads = 2
     training_size = 300_000
     log = ClickLog(rows=ROWS)
     schema = log.schema
@@ -147,7 +149,9 @@ class TrainingCriteo(ClickTask):
         "folder"
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            raise DataError(f"task {self.name!r} needs {self.needs}; say where with --data FOLDER")
         self._folder = Path(path)
 
     @cached_property

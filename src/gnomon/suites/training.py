@@ -11,6 +11,7 @@ from gnomon.timetotrain.hyperparameters import HyperparameterRule
 from gnomon.timetotrain.settings import TrainingBenchmark
 
 STEPS = HyperparameterRule(key="global_batch_size", whole=True, at_least=1)
+WARM_UP = HyperparameterRule(key="opt_learning_rate_warmup_steps", whole=True, at_least=0)
 RATE_OF_STEPS = HyperparameterRule(
     key="opt_base_learning_rate", scales_with="global_batch_size", power=0.5, tolerance=0.25
 )
@@ -26,15 +27,15 @@ DIGITS = Benchmark(
     quality=QualityTarget(metric="top-1 accuracy", reference=0.97, factor=1.0),
     settings=TrainingBenchmark(
         hyperparameters={
-            "global_batch_size": 64,
+            "global_batch_size": 32,
             "opt_name": "sgd",
-            "opt_base_learning_rate": 0.07,
+            "opt_base_learning_rate": 0.05,
             "opt_sgd_momentum": 0.9,
         },
         may_vary=(STEPS, RATE_OF_STEPS),
         evaluate_every_samples=320,
-        max_epochs=40,
-        patience=60,
+        max_epochs=20,
+        patience=25,
         runs=5,
         reference_points="train-digits.rcp.json",
     ).model_dump(mode="json"),
@@ -51,18 +52,74 @@ DETECTION = Benchmark(
     quality=QualityTarget(metric="mAP@.5", reference=0.90, factor=1.0),
     settings=TrainingBenchmark(
         hyperparameters={
-            "global_batch_size": 32,
+            "global_batch_size": 16,
             "opt_name": "adam",
-            "opt_base_learning_rate": 0.003,
+            "opt_base_learning_rate": 0.002,
         },
         may_vary=(STEPS, RATE_OF_STEPS),
-        evaluate_every_samples=1000,
-        max_epochs=20,
-        patience=16,
+        evaluate_every_samples=640,
+        max_epochs=12,
+        patience=10,
         runs=5,
         reference_points="train-detection.rcp.json",
     ).model_dump(mode="json"),
     specification="MLPerf Training v0.5, object detection, light weight (SSD), in small",
+)
+
+TRANSLATION = Benchmark(
+    name="train-translation",
+    title="Translation: names of emoji, English to German",
+    suite="training",
+    task="training-translation",
+    protocol="timetotrain",
+    default_system="pytorch",
+    quality=QualityTarget(metric="BLEU", reference=80.0, factor=1.0),
+    settings=TrainingBenchmark(
+        hyperparameters={
+            "global_batch_size": 64,
+            "opt_name": "adam",
+            "opt_base_learning_rate": 0.003,
+            "opt_adam_beta_1": 0.9,
+            "opt_adam_beta_2": 0.98,
+            "opt_learning_rate_warmup_steps": 50,
+        },
+        may_vary=(STEPS, RATE_OF_STEPS, WARM_UP),
+        evaluate_every_samples=1_024,
+        max_epochs=20,
+        patience=15,
+        runs=10,
+        reference_points="train-translation.rcp.json",
+    ).model_dump(mode="json"),
+    specification="MLPerf Training v0.5, translation (Transformer), in small",
+)
+
+LANGUAGE_MODEL = Benchmark(
+    name="train-language-model",
+    title="Language model of a source of known entropy",
+    suite="training",
+    task="training-language-model",
+    protocol="timetotrain",
+    default_system="pytorch",
+    quality=QualityTarget(
+        metric="cross-entropy", reference=2.002, factor=1.1, higher_is_better=False
+    ),
+    settings=TrainingBenchmark(
+        hyperparameters={
+            "global_batch_size": 32,
+            "opt_name": "adam",
+            "opt_base_learning_rate": 0.005,
+            "opt_adam_beta_1": 0.9,
+            "opt_adam_beta_2": 0.99,
+            "opt_learning_rate_warmup_steps": 50,
+        },
+        may_vary=(STEPS, RATE_OF_STEPS, WARM_UP),
+        evaluate_every_samples=320,
+        max_epochs=6,
+        patience=15,
+        runs=10,
+        reference_points="train-language-model.rcp.json",
+    ).model_dump(mode="json"),
+    specification="MLPerf Training v5.1, language model (Llama 3.1), in small, on generated data",
 )
 
 NCF = Benchmark(

@@ -30,7 +30,7 @@ class PyTorchTrainer(TrainingSystem):
 
     Args:
         device: `cpu`, `cuda`, or one of several as PyTorch names it.
-        threads: Of each process; None for the processors over the processes.
+        threads: Of each process; None for what the task says, or the processors over the processes.
         warm_up: Whether a model that is thrown away takes a few steps on made-up data before the clock.
         deterministic: Ask PyTorch for algorithms that give the same result every time.
     """
@@ -76,6 +76,8 @@ class PyTorchTrainer(TrainingSystem):
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        elif run.task.threads is not None:
+            torch.set_num_threads(min(run.task.threads, torch.get_num_threads()))
         torch.use_deterministic_algorithms(self.deterministic)
         recipe = run.recipe(self._device(run.group.rank))
         if recipe.global_batch_size % recipe.world_size:

@@ -109,6 +109,10 @@ class TrainingTask(Task):
     `training_size` after them are trained on.
     """
 
+    threads: int | None = None
+    """Most of each process, unless a person asks for others; None for no bound. Steps of a few milliseconds
+    lose more to threads that wait for each other, when anything else runs, than they gain."""
+
     training_size: int
     """Samples of one epoch; for self-play, positions of one iteration, which have no index."""
 

@@ -21,6 +21,11 @@ def test_the_sequences_are_those_that_the_target_was_measured_on(task):
     assert task.sequences.shape == (len(task) + task.training_size, LENGTH)
 
 
+def test_targets_are_the_tokens_that_come_next(task):
+    chosen = task.trained_on[[0, -1]]
+    np.testing.assert_array_equal(task.inputs(chosen)[:, 1:], task.targets(chosen))
+
+
 def test_the_probabilities_of_all_next_tokens_sum_to_one_and_are_those_of_the_answers():
     """Oracle: the definition, token by token."""
     source = Source.drawn(np.random.default_rng(3))

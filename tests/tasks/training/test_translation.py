@@ -312,3 +312,10 @@ def test_inputs_are_the_sources_in_the_order_asked_for(task):
         task.held_out_pairs[0][7],
         task.held_out_pairs[0][2],
     ]
+
+
+def test_a_loop_of_ones_own_gets_sources_and_translations_of_training_pairs(task):
+    chosen = task.trained_on[[0, -1]]
+    sources, targets = task.inputs(chosen), task.targets(chosen)
+    for row, target, sample in zip(sources.tolist(), targets.tolist(), chosen, strict=True):
+        assert [task.subwords.decode(row), task.subwords.decode(target)] == task._pairs[sample]

@@ -52,6 +52,7 @@ def test_pairs_that_are_empty_or_too_long_are_not_trained_on(folder):
 def test_sentences_are_cut_once_and_mapped_from_then_on(folder):
     subwords = WmtTransformer(folder).subwords
     first = encoded(folder / "train.en", subwords)
+    WmtTransformer(folder).prepare()
     kept = list(folder.glob(".train.en.*.tokens.npy"))
     assert len(kept) == 1
     written = kept[0].stat().st_mtime_ns

@@ -30,6 +30,7 @@ class TrainingDigits(ImagesInMemory):
 
     name = "training-digits"
     classes = CLASSES
+    threads = 1
     training_size = TOTAL - HELD_OUT
     mean, deviation = (0.0,), (16.0,)
 

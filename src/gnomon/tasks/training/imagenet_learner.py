@@ -9,7 +9,7 @@ import numpy as np
 
 from gnomon.core.errors import MissingExtraError
 from gnomon.core.task import IndexArray
-from gnomon.tasks.training.image_batches import epoch_order, share_size
+from gnomon.tasks.training.batches import epoch_order, share_size
 from gnomon.tasks.training.imagenet import MEAN, SIDE
 from gnomon.tasks.training.jpeg_images import opened, random_crop
 from gnomon.timetotrain.task import Recipe

@@ -130,6 +130,7 @@ class TrainingInteractions(InteractionTask):
 
     name = "training-interactions"
     shape = (1000, 600)
+    threads = 1
     training_size = 1000 * (TAKEN - 1) * (1 + NEGATIVES)
 
     def prepare(self) -> None:

@@ -87,10 +87,15 @@ class KnownSource(TrainingTask):
     name = "training-language-model"
     metric = "cross-entropy"
     unit = "nats per token"
+    threads = 2
     training_size = TRAINED_ON
 
     def __len__(self) -> int:
         return HELD_OUT
+
+    def prepare(self) -> None:
+        """Draw all sequences."""
+        _ = self._drawn
 
     @cached_property
     def _drawn(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -121,6 +126,10 @@ class KnownSource(TrainingTask):
     def inputs(self, samples: IndexArray) -> NDArray[np.uint8]:
         """Sequences, uint8 (n, 64)."""
         return self.sequences[samples]
+
+    def targets(self, samples: IndexArray) -> NDArray[np.uint8]:
+        """What comes after each token but the last, uint8 (n, 63)."""
+        return self.sequences[samples, 1:]
 
     def score(self, samples: IndexArray, outputs: Outputs) -> float:
         """Mean negative logarithm of the probability of a true token, nats.

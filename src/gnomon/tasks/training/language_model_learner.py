@@ -10,7 +10,7 @@ import numpy as np
 
 from gnomon.core.errors import MissingExtraError
 from gnomon.core.task import IndexArray
-from gnomon.tasks.training.image_batches import epoch_order
+from gnomon.tasks.training.batches import epoch_order
 from gnomon.tasks.training.language_model import LENGTH, TOKENS
 from gnomon.timetotrain.task import Recipe
 

@@ -61,7 +61,9 @@ class TrainingMovieLens(InteractionTask):
         "ratings.csv; ml-1m's ratings.dat will do to try it)"
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            raise DataError(f"task {self.name!r} needs {self.needs}; say where with --data PATH")
         self._path = Path(path)
 
     @cached_property

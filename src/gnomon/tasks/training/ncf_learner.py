@@ -14,7 +14,7 @@ import numpy as np
 
 from gnomon.core.errors import MissingExtraError
 from gnomon.core.task import IndexArray
-from gnomon.tasks.training.image_batches import epoch_order
+from gnomon.tasks.training.batches import epoch_order
 from gnomon.tasks.training.interactions import NEGATIVES, RECOMMENDED
 from gnomon.timetotrain.task import Recipe
 

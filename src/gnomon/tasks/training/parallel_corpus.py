@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError
-from gnomon.core.task import DataSource
+from gnomon.core.task import DataSource, IndexArray
 from gnomon.tasks.training.translation import TokenArray, Translation, scorer, token_array
 from gnomon.tasks.training.translation_subwords import Subwords
 from gnomon.timetotrain.task import Learner, Recipe
@@ -34,6 +34,7 @@ class EmojiNames(Translation):
     """
 
     name = "training-translation"
+    threads = 1
     longest_answer = 32
 
     @cached_property
@@ -69,13 +70,29 @@ class EmojiNames(Translation):
         return [source for source, _ in pairs], [target for _, target in pairs]
 
     @cached_property
+    def _tokens(self) -> tuple[TokenArray, TokenArray]:
+        encode = self.subwords.encode
+        english, german = ([encode(pair[side]) for pair in self._pairs] for side in (0, 1))
+        return token_array(english), token_array(german)
+
+    @property
+    def held_out_tokens(self) -> TokenArray:
+        """Sources of the held-out pairs."""
+        return self._tokens[0][:HELD_OUT]
+
+    @property
     def training_tokens(self) -> tuple[TokenArray, TokenArray]:
         """Sources and translations of the training pairs, in their order."""
-        pairs = self._pairs[HELD_OUT:]
-        encode = self.subwords.encode
-        return token_array([encode(a) for a, _ in pairs]), token_array(
-            [encode(b) for _, b in pairs]
-        )
+        english, german = self._tokens
+        return english[HELD_OUT:], german[HELD_OUT:]
+
+    def inputs(self, samples: IndexArray) -> TokenArray:
+        """Source token ids, int32 (n, length)."""
+        return self._tokens[0][samples]
+
+    def targets(self, samples: IndexArray) -> TokenArray:
+        """Token ids of the translations, int32 (n, length)."""
+        return self._tokens[1][samples]
 
     def source(self) -> DataSource:
         """Real data, but of no published round."""

@@ -56,6 +56,7 @@ class TrainingScenes(ObjectDetection):
 
     name = "training-scenes"
     metric = "mAP@.5"
+    threads = 2
     training_size = TRAINED_ON
     most_found = 16
     thresholds = (0.5,)

@@ -15,7 +15,7 @@ import numpy as np
 from gnomon.core.errors import MissingExtraError
 from gnomon.core.task import IndexArray
 from gnomon.tasks.digits import CLASSES
-from gnomon.tasks.training.image_batches import epoch_order, share_size
+from gnomon.tasks.training.batches import epoch_order, share_size
 from gnomon.tasks.training.scenes import SIDE
 from gnomon.timetotrain.task import Recipe
 

@@ -48,6 +48,7 @@ class TrainingSelfPlay(TrainingTask):
 
     name = "training-self-play"
     metric = "best-move rate"
+    threads = 1
     training_size = 8192
     """Positions that the steps of one iteration are taken on."""
 

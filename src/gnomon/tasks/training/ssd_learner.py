@@ -12,7 +12,7 @@ import numpy as np
 
 from gnomon.core.errors import MissingExtraError
 from gnomon.core.task import IndexArray
-from gnomon.tasks.training.image_batches import epoch_order, share_size
+from gnomon.tasks.training.batches import epoch_order, share_size
 from gnomon.tasks.training.ssd_boxes import CENTRE_UNIT, SIZE_UNIT, default_boxes, encoded
 from gnomon.tasks.training.ssd_samples import DEVIATION, MEAN, SIDE, augmented, resized
 from gnomon.timetotrain.task import Recipe

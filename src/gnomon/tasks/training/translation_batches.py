@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import SettingsError
 from gnomon.core.task import IndexArray
-from gnomon.tasks.training.image_batches import epoch_order
+from gnomon.tasks.training.batches import epoch_order
 from gnomon.timetotrain.task import Recipe
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource
-from gnomon.tasks.training.translation import Translation, scorer
+from gnomon.tasks.training.translation import TokenArray, Translation, scorer, token_array
 from gnomon.tasks.training.translation_subwords import Subwords
 from gnomon.tasks.training.wmt_tokens import Sentences, encoded, lines
 from gnomon.timetotrain.task import Learner, Recipe
@@ -80,6 +80,11 @@ class WmtTranslation(Translation):
         return english, german
 
     @cached_property
+    def held_out_tokens(self) -> TokenArray:
+        """Sources of newstest2014."""
+        return token_array([self.subwords.encode(text) for text in self.held_out_pairs[0]])
+
+    @cached_property
     def training_sentences(self) -> tuple[Sentences, Sentences]:
         """All of train.en and train.de.
 
@@ -111,6 +116,10 @@ class WmtTranslation(Translation):
     def training_size(self) -> int:  # type: ignore[override]
         """Pairs that are trained on."""
         return len(self.trained_pairs)
+
+    def prepare(self) -> None:
+        """Cut the training sentences into subwords, unless that was done before; they stay on disk."""
+        _ = self.trained_pairs
 
     def source(self) -> DataSource:
         """Never official: nothing that was published tells whether the training text is the field's."""
