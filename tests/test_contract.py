@@ -38,7 +38,8 @@ SHORTEST = {
     "load": {"performance": False},
     "fleet": {"controller": "fixed:10,10"},
     "device": {"performance": False},
-    "timetotrain": {"runs": 3, "seed": 1},
+    # One thread: the tests share the processors, and threads that wait for each other take them all.
+    "timetotrain": {"runs": 3, "seed": 1, "system_options": {"threads": 1}},
 }
 """By protocol: options of a run that is short and still reaches its quality."""
 

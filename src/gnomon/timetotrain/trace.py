@@ -12,7 +12,7 @@ from gnomon.core.errors import DataError
 from gnomon.timetotrain import journal as events
 from gnomon.timetotrain.journal import Event, read_journal
 from gnomon.timetotrain.launch import Ending, read_ending
-from gnomon.timetotrain.session import TARGET
+from gnomon.timetotrain.session import RAISED, TARGET
 
 NS_PER_S = 1_000_000_000
 DIED = "died"
@@ -160,7 +160,7 @@ def _trace(noted: Sequence[Event], ending: Ending | None) -> RunTrace:
         if evaluations
         else 0,
         reason=str(stop.values["reason"]) if stop else DIED,
-        why=str(stop.values["why"]) if stop else died,
+        why=_why(stop, first, died),
         touched_before_s=(clock_ends - touched.monotonic_ns) / NS_PER_S if touched else None,
         wall_apart_s=wall_apart_s(noted),
         reevaluated=float(reevaluation.values["quality"]) if reevaluation else None,
@@ -168,6 +168,15 @@ def _trace(noted: Sequence[Event], ending: Ending | None) -> RunTrace:
         faults=tuple(str(event.values["why"]) for event in by_name.get(events.FAULT, ())),
         ending=ending,
     )
+
+
+def _why(stop: Event | None, first: dict[str, Any], died: str) -> str:
+    """Why a run stopped; one of several processes that only lost the others does not know."""
+    if stop is None:
+        return died
+    why = str(stop.values["why"])
+    lost = stop.values["reason"] == RAISED and int(first["world_size"]) > 1
+    return f"{why}; {died}" if lost else why
 
 
 def _evaluation(event: Event, clock_ns: int) -> Evaluation:
