@@ -116,7 +116,10 @@ def test_a_worker_that_dies_ends_the_others_and_the_run(tmp_path):
     run = campaign(tmp_path, body, runs=3, processes=2)
     assert time.monotonic() - began_s < 90
     reasons = {trace.reason for trace in run.samples[MEASUREMENT]}
-    assert reasons <= {"died", "raised"}  # whether the other one could still say that it lost its peer
+    assert reasons <= {
+        "died",
+        "raised",
+    }  # whether the other one could still say that it lost its peer
     assert "a process of the run" in failures(run)["converged"]
     assert not left_behind(tmp_path)
 
