@@ -40,7 +40,7 @@ QUIET: dict[str, Any] = {
 Answers = Callable[[IndexArray], Outputs]
 
 
-class TimeToTrain(Callback):
+class TimeToTrain(Callback):  # type: ignore[misc]
     """Reports a fit to a session.
 
     Args:
