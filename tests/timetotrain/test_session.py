@@ -1,5 +1,6 @@
 """The session that a training loop reports to, in whole campaigns of loops right and wrong."""
 
+import json
 import time
 
 import numpy as np
@@ -359,3 +360,38 @@ def test_a_batch_that_cannot_be_is_refused_before_anything_is_made(tmp_path, bat
             out=tmp_path,
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_that_is_used_twice_is_found_out(tmp_path):
+    run = campaign(loops.train, tmp_path)
+    first, second = (
+        run.path / "time-to-train" / f"run-0{number}" / "journal.jsonl" for number in (1, 2)
+    )
+    seeds = [trace.seed for trace in run.samples["time-to-train"]]
+    second.write_text(second.read_text().replace(f'"seed": {seeds[1]}', f'"seed": {seeds[0]}'))
+    assert first.exists()
+    found = {each.name: each.why for each in check(run.path).verdict.failures}
+    assert f"run 2 has seed {seeds[0]}, drawn for it was {seeds[1]}" in found["seeds"]
+    assert f"runs 1 and 2 have the same seed, {seeds[0]}" in found["seeds"]
+
+
+def test_a_clock_that_was_slowed_down_in_the_journal_is_found_out(tmp_path):
+    run = campaign(loops.train, tmp_path)
+    journal = run.path / "time-to-train" / "run-01" / "journal.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    for event in events:
+        event["monotonic_ns"] += 3_600_000_000_000
+        event["wall_ns"] += 3_600_000_000_000
+    journal.write_text("".join(json.dumps(event) + "\n" for event in events))
+    found = {each.name: each.why for each in check(run.path).verdict.failures}
+    assert "beyond the time that it was seen running" in found["clock"]
+
+
+def test_official_rules_count_only_the_median_window_of_more_runs(tmp_path):
+    run = campaign(loops.train, tmp_path, runs=7, rules="official")
+    assert run.verdict.valid, failures(run)
+    result = run.result["time-to-train"]
+    first, last = result["window"]
+    assert last - first == 4
+    quick = campaign(loops.train, tmp_path, runs=7)
+    assert quick.result["time-to-train"]["window"] is None

@@ -190,7 +190,7 @@ def _as_json(made: Grid, best: list[BestChoice]) -> dict[str, Any]:
 
 def _options(context: typer.Context) -> Any:
     """The options that stand on the command line, by the protocol's names."""
-    from gnomon.cli.run import OPTION_OF
+    from gnomon.cli.asked import OPTION_OF
     from gnomon.core.execute import parse_options
     from gnomon.fleet.options import FleetOptions
 

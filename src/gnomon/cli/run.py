@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gnomon.cli import federated_options as fed
 from gnomon.cli import tiny_options as tiny
 from gnomon.cli import training_options as training
+from gnomon.cli.asked import asked_system, embeddings_asked, given_options, protocol_of
 from gnomon.cli.ending import end_with, watched
-from gnomon.core.errors import SettingsError
-from gnomon.core.protocol import Protocol
-from gnomon.core.registry import BENCHMARKS, PROTOCOLS, SYSTEMS
+from gnomon.core.registry import BENCHMARKS, SYSTEMS
 
 
 def _benchmark_names(incomplete: str) -> list[str]:
@@ -29,28 +27,6 @@ SCENARIO = "What to measure"
 LOAD = "Load"
 SYSTEM = "System"
 OUTPUT = "Output"
-
-
-OPTION_OF = {
-    "target_latency": "target_latency_ms",
-    "duration": "duration_s",
-    "max_duration": "max_duration_s",
-    "max_energy": "max_energy_j",
-    "deadline": "deadline_s",
-    "availability_block": "availability_block_s",
-    "coalesce": "server_coalesce_queries",
-    "concatenate_permutation": "sample_concatenate_permutation",
-    "issue_unique": "performance_issue_unique",
-    "issue_same": "performance_issue_same",
-    "issue_same_index": "performance_issue_same_index",
-    "stall_timeout": "stall_timeout_s",
-    "set_": "hyperparameters",
-}
-"""The protocol's name of an option, where it is another than on the command line."""
-NOT_OF_THE_PROTOCOL = {
-    *("benchmark", "system", "board", "embedding", "compression", "system_option"),
-    *("data", "out", "report", "json"),
-}
 
 
 def run(
@@ -305,10 +281,10 @@ def run(
 
     protocol = protocol_of(benchmark)
     options = given_options(context, benchmark, protocol)
-    system, system_options = _asked_system(protocol, system, board, system_option or [])
+    system, system_options = asked_system(protocol, system, board, system_option or [])
     if model is not None and "model" not in protocol.options.model_fields:
         system_options["model"] = model
-    wanted = [system_options | chosen for chosen in _embeddings(embedding, compression)]
+    wanted = [system_options | chosen for chosen in embeddings_asked(embedding, compression)]
     for each in wanted[1:]:
         require_system(benchmark, system, each)
     with watched() as line:
@@ -325,89 +301,3 @@ def run(
             for each in wanted
         ]
     end_with(finished, report=report, json=json)
-
-
-def protocol_of(benchmark: str) -> Protocol:
-    """How this benchmark is measured."""
-    protocol: Protocol = PROTOCOLS.load(BENCHMARKS.load(benchmark).protocol)
-    return protocol
-
-
-def given_options(context: typer.Context, benchmark: str, protocol: Protocol) -> dict[str, Any]:
-    """The options that stand on the command line, by the protocol's names: defaults are the protocol's own.
-
-    Raises:
-        SettingsError: One belongs to another protocol.
-    """
-    known = protocol.options.model_fields
-    options: dict[str, Any] = {}
-    for name, value in context.params.items():
-        source = context.get_parameter_source(name)
-        if name in NOT_OF_THE_PROTOCOL or source is None or source.name == "DEFAULT":
-            continue
-        option = OPTION_OF.get(name, name)
-        if option in known:
-            options[option] = _as_option(name, value)
-        elif name != "model":
-            raise SettingsError(
-                f"--{name.strip('_').replace('_', '-')} means nothing for {benchmark!r}, which is measured "
-                f"by the protocol {protocol.name!r}: leave it out"
-            )
-    return options
-
-
-def _as_option(name: str, value: Any) -> Any:
-    """A value of the command line as the protocol takes it."""
-    if name == "set_":
-        return training.parse_hyperparameters(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(value)
-    return str(value) if name == "model" else value
-
-
-def _asked_system(
-    protocol: Protocol, system: str | None, board: str | None, pairs: list[str]
-) -> tuple[str | None, dict[str, Any]]:
-    """The system's name and options; a board is another word for one."""
-    options = _system_options(pairs)
-    if board is None:
-        return system, options
-    if protocol.name != "device":
-        raise SettingsError(
-            f"--board means nothing for the protocol {protocol.name!r}: leave it out"
-        )
-    if system is not None:
-        raise SettingsError("--board and --system both say what to measure on: give one")
-    from gnomon.systems.boards.choose import system_of_board
-
-    name, chosen = system_of_board(board)
-    return name, chosen | options
-
-
-def _embeddings(kinds: list[str] | None, compression: int | None) -> list[dict[str, Any]]:
-    """The options of each embedding to measure; one that takes no options if none was named."""
-    if not kinds:
-        return [{} if compression is None else {"compression": compression}]
-    sized = {} if compression is None else {"compression": compression}
-    alone = (
-        len(kinds) == 1
-    )  # full tables beside ROBE are not compressed; by themselves they refuse it
-    return [{"embedding": kind} | (sized if alone or kind != "full" else {}) for kind in kinds]
-
-
-def _system_options(pairs: list[str]) -> dict[str, Any]:
-    """`threads=2` as {"threads": 2}: whole numbers, decimals and true/false are read as such."""
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise SettingsError(f"--system-option takes NAME=VALUE, got {pair!r}")
-        options[name.strip()] = _value(text.strip())
-    return options
-
-
-def _value(text: str) -> Any:
-    try:
-        return json_module.loads(text)
-    except ValueError:
-        return text
