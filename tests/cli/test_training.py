@@ -96,6 +96,13 @@ def submission(runs, tmp_path_factory):
     return folder
 
 
+def test_an_export_does_not_mix_with_results_that_are_there(runs, submission, say):
+    where = ("--output", submission, "--as", ALIAS)
+    code, _, err = say("training", "export", runs[0].path, *where)
+    assert code == 2
+    assert "has results already: choose another --output or --platform" in err
+
+
 def official(module, *arguments, cwd):
     """A module of the field's own package as a process."""
     return subprocess.run(

@@ -163,6 +163,14 @@ def test_a_loop_that_hangs_is_stopped(tmp_path, monkeypatch):
     assert not left_behind(tmp_path)
 
 
+def test_a_loop_that_never_starts_the_clock_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr("gnomon.timetotrain.launch.GRACE_S", 1.0)
+    run = campaign(tmp_path, "time.sleep(600)", runs=3, max_initialisation_s=2.0)
+    assert run.status == "aborted"
+    assert "1 s after the longest initialisation" in run.record["aborted_because"]
+    assert not left_behind(tmp_path)
+
+
 def test_a_campaign_whose_process_is_killed_leaves_no_run_behind_and_goes_on(tmp_path):
     options = own_loop(tmp_path, "time.sleep(1 if run.plan.number == 1 else 0)")
     script = tmp_path / "campaign.py"

@@ -182,7 +182,8 @@ def join(
     nodes: Annotated[int, typer.Option(min=2, help="Machines in all.")],
     processes: Annotated[int, typer.Option(min=1, help="Of this machine.")] = 1,
     patience: Annotated[
-        float, typer.Option(help="Seconds without a further run after which this one leaves.")
+        float,
+        typer.Option(min=1, help="Seconds without a further run after which this one leaves."),
     ] = 120.0,
 ) -> None:
     """Train together with another machine, run after run, until its campaign is over.

@@ -15,6 +15,7 @@ from gnomon.results.claims import (
     SIGNIFICANCE,
     Row,
     between_runs,
+    mean_of,
 )
 from gnomon.results.sides import Group
 from gnomon.results.training_charts import run_set
@@ -62,7 +63,7 @@ def _row(
     valid: bool,
 ) -> Row:
     values = [[metric.value(row) for row in converged(side)] for side in (ours, theirs)]
-    means = [_geometric_mean(side) for side in values]
+    means = [mean_of(side) for side in values]
     row = Row(
         name,
         metric.name,
@@ -135,12 +136,3 @@ def _parts(baseline: Group, candidate: Group) -> str:
 def _all(group: Group) -> RunSet:
     rows = [row for stored in group.measurement(MEASUREMENT) for row in stored["result"]["each"]]
     return run_set(rows)
-
-
-def _geometric_mean(values: Sequence[float]) -> float | None:
-    if not values or min(values) <= 0:
-        return None
-    product = 1.0
-    for value in values:
-        product *= value ** (1 / len(values))
-    return product

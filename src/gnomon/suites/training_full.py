@@ -66,6 +66,7 @@ RESNET50 = Benchmark(
         evaluate_every_samples=5_124_096,
         max_epochs=90,
         runs=5,
+        log_name="resnet",
     ).model_dump(mode="json"),
     specification="MLPerf Training v0.6, image classification: 75.9 % top-1 (v0.5: 74.9 %)",
 )
@@ -94,6 +95,7 @@ SSD = Benchmark(
         evaluate_every_samples=586_330,
         max_epochs=70,
         runs=5,
+        log_name="ssd",
     ).model_dump(mode="json"),
     specification="MLPerf Training v0.6, object detection, light weight: 23.0 mAP (v0.5: 21.2)",
 )
@@ -122,6 +124,7 @@ TRANSFORMER = Benchmark(
         max_epochs=15,
         patience=5,
         runs=10,
+        log_name="transformer",
     ).model_dump(mode="json"),
     specification="MLPerf Training v0.5 and v0.6, translation (Transformer): 25.0 BLEU, uncased",
 )
@@ -150,6 +153,7 @@ GNMT = Benchmark(
         max_epochs=8,
         patience=4,
         runs=10,
+        log_name="gnmt",
     ).model_dump(mode="json"),
     specification="MLPerf Training v0.6, translation (GNMT): 24.0 sacreBLEU (v0.5: 21.8)",
 )
@@ -173,6 +177,7 @@ NCF_ML20M = Benchmark(
         max_epochs=20,
         patience=5,
         runs=50,
+        log_name="ncf",
     ).model_dump(mode="json"),
     specification="MLPerf Training v0.5, recommendation (NCF): HR@10 at least 0.635",
 )
@@ -196,6 +201,7 @@ DLRM_CRITEO = Benchmark(
         max_epochs=1,
         patience=20,
         runs=10,
+        log_name="dlrm",
     ).model_dump(mode="json"),
     specification="MLPerf Training v0.7, recommendation (DLRM): AUC at least 0.8025",
 )

@@ -22,9 +22,7 @@ def clear_caches(data: str | None) -> bool:
     if not hasattr(os, "posix_fadvise"):
         return False
     for path in _files(Path(data) if data else SHIPPED):
-        with suppress(
-            OSError
-        ):  # a file that vanishes, or is not ours to read, is not cached for us
+        with suppress(OSError):  # one that vanished, or is not ours to read, is not cached for us
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -101,9 +101,7 @@ class _Campaign:
             fault = self._train_all()
         except BaseException:
             self._stored["measured_s"] = round(before_s + time.monotonic() - started_s, 3)
-            with suppress(
-                Exception
-            ):  # that it broke off counts for more than a figure of what there is
+            with suppress(Exception):  # that it broke off counts for more than a figure
                 judged = judge(self._folder, self._stored, job.benchmark, job.task, self._options)
                 job.writer.record_measurement(MEASUREMENT, self._stored | {"result": judged.result})
             raise
@@ -126,7 +124,7 @@ class _Campaign:
                 self._progress.ended(read_trace(run_folder(self._folder, number)))
             else:
                 missing.append(number)
-        if self._gives_up():
+        if not missing or self._gives_up():
             return None
         train = self._one_after_the_other if self._options.cluster is None else self._on_cluster
         with closing(train(missing)) as trained:
@@ -194,7 +192,6 @@ class _Campaign:
         """What the logs of this campaign say of who submits what."""
         return submission_of(
             self._job.benchmark,
-            self._job.task,
             platform=self._job.system.name,
             cache_cleared=self._stored["caches_cleared"],
         )

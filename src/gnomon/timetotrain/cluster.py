@@ -18,7 +18,7 @@ from typing import Any
 from gnomon.core.errors import DataError, MissingExtraError, SystemFault, described
 from gnomon.timetotrain.caches import clear_caches
 from gnomon.timetotrain.launch import run_processes
-from gnomon.timetotrain.plan import Plan
+from gnomon.timetotrain.plan import Plan, write_plan
 
 MACHINE_FILE = "machine.json"
 LOCAL = "local"
@@ -80,6 +80,7 @@ def _spread(ray: Any, plans: Sequence[Plan], folders: Sequence[Path]) -> Iterato
     while waiting or working:
         while waiting and idle:
             place, machine = waiting.pop(0), idle.pop()
+            write_plan(folders[place], plans[place])  # from here on it counts as begun
             working[machine.train.remote(asdict(plans[place]))] = place, machine
         (finished,), _ = ray.wait(list(working), num_returns=1)
         place, machine = working.pop(finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gnomon.core.spec import Benchmark
 from gnomon.timetotrain.judge import run_folder
 from gnomon.timetotrain.reference_point_files import read_reference_points, write_reference_points
 from gnomon.timetotrain.reference_points import under_official_name
-from gnomon.timetotrain.run_log import Submission, result_file, write_run_log
+from gnomon.timetotrain.run_log import result_file, submission_of, write_run_log
 from gnomon.timetotrain.settings import MEASUREMENT, declaration_of, reference_points_path
 from gnomon.timetotrain.trace import read_trace
 
@@ -48,7 +49,8 @@ def export_run(
         What was written.
 
     Raises:
-        UsageError: The run has no training runs, or a value is none of the field's.
+        UsageError: The run has no training runs, a value is none of the field's, or results of another run
+            are there.
         RunFolderError: The folder cannot be written.
     """
     for value, known in ((division, DIVISIONS), (status, STATUSES)):
@@ -62,23 +64,22 @@ def export_run(
     called = name or declared.log_name or benchmark.name
     system = platform or run.record["system"]["name"]
     folder = output / "results" / system / called
+    if list(folder.glob("result_*.txt")):
+        raise UsageError(f"{folder} has results already: choose another --output or --platform")
+    cleared = bool(stored.get("caches_cleared"))
+    submission = replace(
+        submission_of(benchmark, platform=system, cache_cleared=cleared),
+        benchmark=called,
+        organisation=organisation,
+        division=division,
+        status=status,
+        more=more,
+    )
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place, number in enumerate(stored["runs"], start=1):
             trace = read_trace(run_folder(run.path / MEASUREMENT, int(number)))
-            submission = Submission(
-                benchmark=called,
-                organisation=organisation,
-                platform=system,
-                division=division,
-                status=status,
-                cache_cleared=bool(stored.get("caches_cleared")),
-                held_out=int(trace.events[0].values["held_out"]),
-                target=benchmark.quality.threshold,
-                metric=benchmark.quality.metric,
-                more=more,
-            )
             path = folder / result_file(place)
             write_run_log(path, trace, submission)
             written.append(path)

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
-from gnomon.core.environment import processors
 from gnomon.core.errors import SystemFault
-from gnomon.timetotrain.launch import MODULE
-
-LEAST_S = 1.0
+from gnomon.timetotrain.launch import environment_of, meeting, torchrun
 
 
 def join_campaign(
@@ -42,9 +38,9 @@ def join_campaign(
     number = first
     while True:
         began_s = time.monotonic()
-        exit_code, said = _take_part(
-            command(address, nodes, processes, number, patience_s), processes
-        )
+        wait = f"--rdzv-conf=join_timeout={patience_s:.0f},is_host=false"
+        meet = [*meeting(nodes, address, number), wait]
+        exit_code, said = _take_part(torchrun(processes, meet), processes)
         took_s = time.monotonic() - began_s
         if exit_code and "Rendezvous" in said:
             break
@@ -64,7 +60,7 @@ def _take_part(arguments: list[str], processes: int) -> tuple[int, str]:
     try:
         finished = subprocess.run(
             arguments,
-            env={"OMP_NUM_THREADS": str(max(1, processors() // processes))} | dict(os.environ),
+            env=environment_of(processes),
             stdin=held,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -75,21 +71,3 @@ def _take_part(arguments: list[str], processes: int) -> tuple[int, str]:
         os.close(held)
         os.close(holder)
     return finished.returncode, finished.stderr
-
-
-def command(address: str, nodes: int, processes: int, number: int, patience_s: float) -> list[str]:
-    """What starts this machine's processes of one run."""
-    return [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        f"--nproc-per-node={processes}",
-        f"--nnodes={nodes}",
-        "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={address}",
-        f"--rdzv-id=gnomon-{number}",
-        f"--rdzv-conf=join_timeout={max(patience_s, LEAST_S):.0f},is_host=false",
-        "--max-restarts=0",
-        "-m",
-        MODULE,
-    ]

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def run_processes(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment_of(plan),
+            env=environment_of(plan.processes),
             start_new_session=True,
         )
         try:
@@ -94,23 +94,37 @@ def command_of(plan: Plan, folder: Path | None) -> list[str]:
     arguments = [str(folder.absolute())] if folder else []
     if plan.processes * plan.nodes == 1:
         return [sys.executable, "-m", MODULE, *arguments]
-    meet = (
-        ["--standalone"]
-        if plan.nodes == 1
-        else [
-            f"--nnodes={plan.nodes}",
-            "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={plan.rendezvous}",
-            f"--rdzv-id=gnomon-{plan.number}",
-        ]
-    )
-    start = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={plan.processes}"]
+    meet = ["--standalone"]
+    if plan.nodes > 1:
+        meet = meeting(plan.nodes, str(plan.rendezvous), plan.number)
+    return torchrun(plan.processes, meet, arguments)
+
+
+def torchrun(processes: int, meet: Sequence[str], arguments: Sequence[str] = ()) -> list[str]:
+    """The command that starts several of a run's processes on this machine.
+
+    Args:
+        processes: How many.
+        meet: How they find each other.
+        arguments: Of each.
+    """
+    start = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     return [*start, *meet, "--max-restarts=0", "-m", MODULE, *arguments]
 
 
-def environment_of(plan: Plan) -> dict[str, str]:
+def meeting(nodes: int, address: str, number: int) -> list[str]:
+    """How several machines find each other for one run: at an address, by its number."""
+    return [
+        f"--nnodes={nodes}",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={address}",
+        f"--rdzv-id=gnomon-{number}",
+    ]
+
+
+def environment_of(processes: int) -> dict[str, str]:
     """The environment of a run's processes: they share the processors, unless the user said otherwise."""
-    threads = max(1, processors() // plan.processes)
+    threads = max(1, processors() // processes)
     return {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"} | dict(os.environ)
 
 
@@ -142,8 +156,8 @@ def _watch(
 ) -> str:
     """Wait for the end; returns why it was not waited for any longer, or nothing."""
     tail = Tail(folder)
+    launched_s, started_s = time.monotonic(), 0.0
     most_s = plan.how.max_duration_s
-    started_s: float | None = None
     while True:
         over = process.poll() is not None
         with suppress(DataError):  # what a run writes is judged when it is over
@@ -154,7 +168,10 @@ def _watch(
                     observer(event)
         if over:
             return ""
-        if most_s and started_s and time.monotonic() - started_s > most_s + GRACE_S:
+        now_s = time.monotonic()
+        if not started_s and now_s - launched_s > plan.how.max_initialisation_s + GRACE_S:
+            return f"the processes were stopped {GRACE_S:g} s after the longest initialisation"
+        if most_s and started_s and now_s - started_s > most_s + GRACE_S:
             return f"the processes were stopped {GRACE_S:g} s after the longest duration of a run"
         with suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_EVERY_S)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.spec import Benchmark
-from gnomon.core.task import Task
 from gnomon.timetotrain import journal as events
 from gnomon.timetotrain.journal import Event
 from gnomon.timetotrain.logs.entries import LogEntry
@@ -36,7 +35,6 @@ class Submission:
         division: `closed` or `open`.
         status: `onprem`, `cloud`, `research` or `preview`.
         cache_cleared: Whether the data's pages were dropped from memory before each run.
-        held_out: Samples evaluated on.
         target: The quality to reach.
         metric: Its name.
         more: Further keys with their values.
@@ -48,15 +46,12 @@ class Submission:
     division: str
     status: str
     cache_cleared: bool
-    held_out: int
     target: float
     metric: str
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def submission_of(
-    benchmark: Benchmark, task: Task, *, platform: str, cache_cleared: bool
-) -> Submission:
+def submission_of(benchmark: Benchmark, *, platform: str, cache_cleared: bool) -> Submission:
     """What a log says that is not made to be handed in."""
     return Submission(
         benchmark=benchmark.name,
@@ -65,7 +60,6 @@ def submission_of(
         division="closed",
         status="research",
         cache_cleared=cache_cleared,
-        held_out=len(task),
         target=benchmark.quality.threshold,
         metric=benchmark.quality.metric,
     )
@@ -111,7 +105,7 @@ def log_entries(trace: RunTrace, submission: Submission) -> Iterator[LogEntry]:
         **trace.hyperparameters,
         "gradient_accumulation_steps": 1,
         "train_samples": trace.training_size,
-        "eval_samples": submission.held_out,
+        "eval_samples": trace.held_out,
         "eval_target": submission.target,
         "metric": submission.metric,
         **submission.more,

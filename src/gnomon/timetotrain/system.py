@@ -37,8 +37,8 @@ class TrainingSystem(ABC):
 class FunctionSystem(TrainingSystem):
     """A function of a session."""
 
-    def __init__(self, function: Callable[[TrainingSession], None], name: str = "") -> None:
-        self.name = name or getattr(function, "__name__", type(function).__name__).strip("<>")
+    def __init__(self, function: Callable[[TrainingSession], None]) -> None:
+        self.name = getattr(function, "__name__", type(function).__name__).strip("<>")
         self._function = function
 
     def train(self, run: TrainingSession) -> None:

@@ -52,6 +52,7 @@ class RunTrace:
         world_size: Processes that trained together.
         hyperparameters: By log key.
         training_size: Samples of an epoch.
+        held_out: Samples evaluated on.
         events: The journal, for logs made of it.
         initialisation_s: Before the clock.
         duration_s: On the clock; None if it never started.
@@ -72,6 +73,7 @@ class RunTrace:
     world_size: int
     hyperparameters: dict[str, float | int | str]
     training_size: int
+    held_out: int
     events: tuple[Event, ...]
     initialisation_s: float
     duration_s: float | None
@@ -123,7 +125,6 @@ def read_trace(folder: Path) -> RunTrace:
 
 
 def _trace(noted: Sequence[Event], ending: Ending | None) -> RunTrace:
-    first: dict[str, Any] = {}
     by_name: dict[str, list[Event]] = {}
     for event in noted:
         by_name.setdefault(event.name, []).append(event)
@@ -150,6 +151,7 @@ def _trace(noted: Sequence[Event], ending: Ending | None) -> RunTrace:
         world_size=int(first["world_size"]),
         hyperparameters=dict(first["hyperparameters"]),
         training_size=int(first["training_size"]),
+        held_out=int(first["held_out"]),
         events=tuple(noted),
         initialisation_s=(clock_ends - began.monotonic_ns) / NS_PER_S,
         duration_s=(last.monotonic_ns - start.monotonic_ns) / NS_PER_S if start else None,
