@@ -85,3 +85,11 @@ BENCHMARKS = Registry("benchmark")
 TASKS = Registry("task")
 SYSTEMS = Registry("system")
 PROTOCOLS = Registry("protocol")
+
+
+def is_registered(benchmark: Any) -> bool:
+    """Whether this is the benchmark that is registered under its name, word for word."""
+    try:
+        return bool(BENCHMARKS.load(benchmark.name) == benchmark)
+    except GnomonError:
+        return False

@@ -6,7 +6,7 @@ profile: VALID only if every one holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -97,3 +97,18 @@ class Verdict:
             data["comparable"],
             data["remark"],
         )
+
+
+def verdict_under(profile: str, checks: Iterable[Check], lacking: Sequence[str]) -> Verdict:
+    """The verdict on these checks; comparable with published results if nothing is lacking for that.
+
+    Args:
+        profile: Whose rules they are.
+        checks: On the run.
+        lacking: Why the result may not stand beside published ones, in words.
+    """
+    if not lacking:
+        return Verdict(profile, tuple(checks), comparable=True)
+    listed = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
+    remark = f"not comparable with published results: {listed}"
+    return Verdict(profile, tuple(checks), comparable=False, remark=remark)

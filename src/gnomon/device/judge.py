@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError, SystemFault
-from gnomon.core.registry import BENCHMARKS
+from gnomon.core.registry import is_registered
 from gnomon.core.spec import Benchmark
 from gnomon.core.verdict import Check, Verdict
 from gnomon.device import outcome
@@ -131,7 +131,7 @@ def verdict_on(
         remarks.append("a model of one's own")
     if counts == "instructions":
         remarks.append("an emulated board, which has no latency")
-    if benchmark.name not in BENCHMARKS.names() or BENCHMARKS.load(benchmark.name) != benchmark:
+    if not is_registered(benchmark):
         remarks.append("not a registered benchmark")
     declared, asked = declaration_of(benchmark), layered(benchmark, options)
     if asked.windows != declared.windows:

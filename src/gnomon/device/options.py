@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from gnomon.core.errors import RunFolderError, UnknownNameError
+from gnomon.core.errors import UnknownNameError
+from gnomon.core.recompute import options_on_record
 from gnomon.core.run import Run
-from gnomon.core.spec import Benchmark, first_of
+from gnomon.core.spec import Benchmark
 from gnomon.device.rules import PROFILES
 
 PERFORMANCE, ACCURACY, ENERGY = "performance", "accuracy", "energy"
@@ -90,8 +91,4 @@ def recorded_options(run: Run) -> TinyOptions:
     Raises:
         RunFolderError: They cannot be read.
     """
-    try:
-        return TinyOptions.model_validate(run.record["options"])
-    except (ValidationError, KeyError) as error:
-        words = first_of(error) if isinstance(error, ValidationError) else f"no {error}"
-        raise RunFolderError(f"{run.path}: the options on record cannot be read: {words}") from None
+    return options_on_record(run, TinyOptions)

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gnomon.core.protocol import Protocol, Recomputed, measurement_folder
+from gnomon.core.recompute import Again, measurements_again
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
-from gnomon.core.verdict import Check
 from gnomon.device.campaign import adapt_system, carry_out, prepare
 from gnomon.device.energy_record import read_samples as read_energy_samples
 from gnomon.device.judge import Held, judge, verdict_on
@@ -48,44 +49,35 @@ def recompute(run: Run, task: Task) -> Recomputed:
     options = recorded_options(run)
     profile = PROFILES[options.rules]
     held = Held(benchmark, require_tiny(task), layered(benchmark, options), profile)
-    disagreements = []
-    if run.record["rules"] != profile.name:
-        disagreements.append(
-            f"the record says {run.record['rules']} rules, its options {profile.name}"
-        )
-    checks: list[Check] = []
-    results: dict[str, dict[str, Any] | None] = {}
     counts = "time"
-    for name, stored in run.measurements.items():
-        if name not in MEASUREMENTS:
-            disagreements.append(f"{name}: a board has no such measurement")
-            continue
+
+    def again(name: str, stored: Mapping[str, Any]) -> Again:
+        nonlocal counts
         judged = judge(name, measurement_folder(run, name), stored, held)
-        checks += judged.checks
-        results[name] = judged.result
         counts = stored["board"]["counts"]
+        apart = []
         if judged.result != stored["result"]:
-            disagreements.append(f"{name}: the record's result is not what its files give")
-        if run.status == "complete" and stored.get("interrupted"):
-            disagreements.append(
-                f"{name}: it was broken off, and the record says that it is complete"
-            )
-    if run.status == "complete":
-        disagreements += [
-            f"{name}: it is not on record"
-            for name in options.measurements
-            if name not in run.measurements
-        ]
+            apart.append(f"{name}: the record's result is not what its files give")
+        return Again(judged.checks, judged.result, apart)
+
+    whole = measurements_again(
+        run,
+        again,
+        rules=profile.name,
+        known=MEASUREMENTS,
+        wanted=options.measurements,
+        what="a board",
+    )
     verdict = verdict_on(
-        checks,
+        whole.checks,
         benchmark,
         options,
         profile,
-        measured=tuple(results),
+        measured=tuple(whole.results),
         official_data=bool(run.record["data"]["official"]),
         counts=counts,
     )
-    return Recomputed(results, verdict, tuple(disagreements))
+    return Recomputed(whole.results, verdict, tuple(whole.disagreements))
 
 
 PROTOCOL = Protocol(

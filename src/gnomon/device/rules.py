@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gnomon.core.spec import QualityTarget
-from gnomon.core.verdict import Check, Verdict
+from gnomon.core.verdict import Check, Verdict, verdict_under
 
 if TYPE_CHECKING:
     from gnomon.core.energy import EnergyFigures
@@ -176,11 +176,7 @@ def verdict_of(
             whole.append(Check("required", False, f"no {name}", f"{name} on record", why))
     lacking = [] if profile.name == "official" else [f"{profile.name} rules"]
     lacking += remarks
-    if not lacking:
-        return Verdict(profile.name, tuple(whole), comparable=True)
-    listed = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
-    remark = f"not comparable with published results: {listed}"
-    return Verdict(profile.name, tuple(whole), comparable=False, remark=remark)
+    return verdict_under(profile.name, whole, lacking)
 
 
 def _collector(measurement: str) -> tuple[list[Check], Add]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gnomon.core.errors import DataError, GnomonError
-from gnomon.core.registry import BENCHMARKS
+from gnomon.core.errors import DataError
+from gnomon.core.registry import is_registered
 from gnomon.core.spec import Benchmark
 from gnomon.core.verdict import Check, Verdict
 from gnomon.fleet.assembly import Blueprint, Federation
@@ -125,7 +125,7 @@ def verdict_on(
         checks,
         profile,
         official_data=official_data,
-        registered=_is_registered(benchmark),
+        registered=is_registered(benchmark),
         departures=departures(benchmark, options),
     )
 
@@ -220,11 +220,3 @@ def _against_result(said: Any, found: Any, place: str = "result") -> Iterator[st
             yield f"{place} is {said!r} on record but {found!r} recomputed"
     elif said != found:
         yield f"{place} is {said!r} on record but {found!r} recomputed"
-
-
-def _is_registered(benchmark: Benchmark) -> bool:
-    """Whether this is the benchmark that is registered under its name, word for word."""
-    try:
-        return bool(BENCHMARKS.load(benchmark.name) == benchmark)
-    except GnomonError:
-        return False

@@ -12,12 +12,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gnomon.core.errors import (
-    RunFolderError,
     SettingsError,
     UnknownNameError,
-    UsageError,
-    described,
 )
+from gnomon.core.recompute import options_on_record
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark, first_of
 from gnomon.fleet.device_files import DISTRIBUTIONS
@@ -136,12 +134,7 @@ def recorded_options(run: Run) -> FleetOptions:
     Raises:
         RunFolderError: They are not on record, or damaged.
     """
-    try:
-        options = FleetOptions.model_validate(run.record["options"])
-    except (KeyError, ValidationError, UsageError) as error:
-        raise RunFolderError(
-            f"{run.path} does not say with which options it was run: {described(error)}"
-        ) from None
+    options = options_on_record(run, FleetOptions)
     folder = run.path / MEASUREMENT
     kept: dict[str, Any] = {}
     if options.devices is not None and not is_named(options.devices):

@@ -6,13 +6,14 @@ from its seed; on a virtual clock every second and joule is made again as well.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gnomon.core.protocol import Protocol, Recomputed, measurement_folder
+from gnomon.core.recompute import Again, measurements_again
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
-from gnomon.core.verdict import Check
 from gnomon.fleet.assembly import assemble
 from gnomon.fleet.campaign import carry_out, prepare
 from gnomon.fleet.judge import disagreements_of, judge, verdict_on
@@ -36,32 +37,25 @@ def recompute(run: Run, task: Task) -> Recomputed:
     benchmark = Benchmark.model_validate(run.record["benchmark"])
     options = recorded_options(run)
     profile = PROFILES[options.rules]
-    disagreements = []
-    if run.record["rules"] != profile.name:
-        disagreements.append(
-            f"the record says {run.record['rules']} rules, its options {profile.name}"
-        )
-    checks: list[Check] = []
-    results: dict[str, dict[str, Any] | None] = {}
-    for name, stored in run.measurements.items():
-        if name != MEASUREMENT:
-            disagreements.append(f"{name}: a federation has no such measurement")
-            continue
-        if run.status == "complete" and stored.get("interrupted"):
-            disagreements.append(
-                f"{name}: it was broken off, and the record says that it is complete"
-            )
+
+    def again(name: str, stored: Mapping[str, Any]) -> Again:
         federation = assemble(benchmark, task, options)
         folder = measurement_folder(run, name)
         judged = judge(folder, stored, federation, benchmark, profile)
-        checks += judged.checks
-        results[name] = judged.result
-        disagreements += disagreements_of(folder, stored, judged, federation)
-    if run.status == "complete" and MEASUREMENT not in run.measurements:
-        disagreements.append(f"{MEASUREMENT}: it is not on record")
+        apart = disagreements_of(folder, stored, judged, federation)
+        return Again(judged.checks, judged.result, apart)
+
+    whole = measurements_again(
+        run,
+        again,
+        rules=profile.name,
+        known=(MEASUREMENT,),
+        wanted=(MEASUREMENT,),
+        what="a federation",
+    )
     official = bool(run.record["data"]["official"])
-    verdict = verdict_on(checks, profile, benchmark, options, official_data=official)
-    return Recomputed(results, verdict, tuple(disagreements))
+    verdict = verdict_on(whole.checks, profile, benchmark, options, official_data=official)
+    return Recomputed(whole.results, verdict, tuple(whole.disagreements))
 
 
 PROTOCOL = Protocol(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gnomon.core.spec import QualityTarget
 from gnomon.core.units import format_energy, format_seconds
-from gnomon.core.verdict import Check, Verdict
+from gnomon.core.verdict import Check, Verdict, verdict_under
 from gnomon.fleet.outcome import Outcome
 from gnomon.fleet.settings import FederatedSettings
 
@@ -158,6 +158,4 @@ def verdict_of(
         lacking.append("not a registered benchmark")
     if departures:
         lacking.append(f"other than declared ({'; '.join(departures)})")
-    listed = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
-    remark = f"not comparable with published results: {listed}"
-    return Verdict(profile.name, tuple(checks), comparable=False, remark=remark)
+    return verdict_under(profile.name, checks, lacking)

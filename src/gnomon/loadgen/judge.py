@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from gnomon.core.errors import DataError, GnomonError
-from gnomon.core.registry import BENCHMARKS
+from gnomon.core.registry import is_registered
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
-from gnomon.core.verdict import Check, Verdict
+from gnomon.core.verdict import Check, Verdict, verdict_under
 from gnomon.loadgen.accuracy_log import read_accuracy_log
 from gnomon.loadgen.find_peak import is_probe, no_valid_rate
 from gnomon.loadgen.measure import recorded_samples
@@ -183,9 +183,7 @@ def verdict_on(
     ]
     if easier := list(dict.fromkeys(eased)):
         lacking.append(f"easier than declared ({'; '.join(easier)})")
-    listed = " and ".join(filter(None, (", ".join(lacking[:-1]), *lacking[-1:])))
-    remark = f"not comparable with published results: {listed}" if lacking else ""
-    return Verdict(profile.name, tuple(checks), comparable=not lacking, remark=remark)
+    return verdict_under(profile.name, checks, lacking)
 
 
 def verdict_on_run(
@@ -212,14 +210,6 @@ def verdict_on_run(
         registered=is_registered(benchmark),
         eased=eased,
     )
-
-
-def is_registered(benchmark: Benchmark) -> bool:
-    """Whether this is the benchmark that is registered under its name, word for word."""
-    try:
-        return bool(BENCHMARKS.load(benchmark.name) == benchmark)
-    except GnomonError:
-        return False
 
 
 def fatal_fault(faults: Iterable[Fault]) -> str | None:

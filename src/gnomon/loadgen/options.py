@@ -14,13 +14,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gnomon.core.errors import (
-    RunFolderError,
     SettingsError,
     UnknownNameError,
-    UsageError,
-    described,
 )
 from gnomon.core.files import write_atomically
+from gnomon.core.recompute import options_on_record
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
@@ -237,12 +235,7 @@ def recorded_options(run: Run) -> LoadOptions:
     Raises:
         RunFolderError: They are not on record, or damaged.
     """
-    try:
-        options = LoadOptions.model_validate(run.record["options"])
-    except (KeyError, ValidationError, UsageError) as error:
-        raise RunFolderError(
-            f"{run.path} does not say with which options it was run: {described(error)}"
-        ) from None
+    options = options_on_record(run, LoadOptions)
     kept = tuple(sorted((run.path / CONFIG_FOLDER).glob("*/*")))
     return options.model_copy(update={"config": kept}) if kept else options
 

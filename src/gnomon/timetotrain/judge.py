@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnomon.core.errors import GnomonError
-from gnomon.core.registry import BENCHMARKS
+from gnomon.core.registry import is_registered
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check, Verdict
@@ -98,7 +97,7 @@ def verdict_on(
         checks,
         PROFILES[options.rules],
         official_data=task.source().official,
-        registered=_is_registered(benchmark),
+        registered=is_registered(benchmark),
         departures=departures(benchmark, options),
     )
 
@@ -185,11 +184,3 @@ def fingerprints(folder: Path) -> dict[str, str]:
 def run_folder(folder: Path, number: int) -> Path:
     """Where a run of a campaign keeps its files."""
     return folder / f"run-{number:02d}"
-
-
-def _is_registered(benchmark: Benchmark) -> bool:
-    """Whether this is the benchmark that is registered under its name, word for word."""
-    try:
-        return bool(BENCHMARKS.load(benchmark.name) == benchmark)
-    except GnomonError:
-        return False

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gnomon.core.protocol import Protocol, Recomputed, measurement_folder
+from gnomon.core.recompute import Again, measurements_again
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
-from gnomon.core.verdict import Check
 from gnomon.timetotrain.campaign import carry_out, prepare
 from gnomon.timetotrain.judge import disagreements_of, judge, run_folder, verdict_on
-from gnomon.timetotrain.rules import PROFILES
 from gnomon.timetotrain.settings import MEASUREMENT, TrainingOptions, recorded_options
 from gnomon.timetotrain.system import adapt_system
 from gnomon.timetotrain.trace import RunTrace, read_trace
@@ -36,31 +36,23 @@ def recompute(run: Run, task: Task) -> Recomputed:
     """
     benchmark = Benchmark.model_validate(run.record["benchmark"])
     options = recorded_options(run)
-    profile = PROFILES[options.rules]
-    disagreements = []
-    if run.record["rules"] != profile.name:
-        disagreements.append(
-            f"the record says {run.record['rules']} rules, its options {profile.name}"
-        )
-    checks: list[Check] = []
-    results: dict[str, dict[str, Any] | None] = {}
-    for name, stored in run.measurements.items():
-        if name != MEASUREMENT:
-            disagreements.append(f"{name}: a training run has no such measurement")
-            continue
-        if run.status == "complete" and stored.get("interrupted"):
-            disagreements.append(
-                f"{name}: it was broken off, and the record says that it is complete"
-            )
+
+    def again(name: str, stored: Mapping[str, Any]) -> Again:
         folder = measurement_folder(run, name)
         judged = judge(folder, stored, benchmark, task, options)
-        checks += judged.checks
-        results[name] = judged.result
-        disagreements += disagreements_of(folder, stored, judged, benchmark, options)
-    if run.status == "complete" and MEASUREMENT not in run.measurements:
-        disagreements.append(f"{MEASUREMENT}: it is not on record")
-    verdict = verdict_on(checks, benchmark, options, task)
-    return Recomputed(results, verdict, tuple(disagreements))
+        apart = disagreements_of(folder, stored, judged, benchmark, options)
+        return Again(judged.checks, judged.result, apart)
+
+    whole = measurements_again(
+        run,
+        again,
+        rules=options.rules,
+        known=(MEASUREMENT,),
+        wanted=(MEASUREMENT,),
+        what="a training run",
+    )
+    verdict = verdict_on(whole.checks, benchmark, options, task)
+    return Recomputed(whole.results, verdict, tuple(whole.disagreements))
 
 
 PROTOCOL = Protocol(

@@ -12,7 +12,7 @@ from typing import Any
 
 from gnomon.core.spec import QualityTarget
 from gnomon.core.units import format_seconds
-from gnomon.core.verdict import Check, Verdict
+from gnomon.core.verdict import Check, Verdict, verdict_under
 from gnomon.timetotrain.seeds import run_seed
 from gnomon.timetotrain.settings import FEWEST_RUNS, MEASUREMENT, TrainingBenchmark
 from gnomon.timetotrain.trace import NS_PER_S, RunTrace, out_of_order
@@ -383,11 +383,7 @@ def verdict_of(
         lacking.append("not a registered benchmark")
     if departures:
         lacking.append(f"other than declared ({'; '.join(departures)})")
-    if not lacking:
-        return Verdict(profile.name, tuple(checks), comparable=True)
-    listed = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
-    remark = f"not comparable with published results: {listed}"
-    return Verdict(profile.name, tuple(checks), comparable=False, remark=remark)
+    return verdict_under(profile.name, checks, lacking)
 
 
 def _close(one: float, other: float) -> bool:

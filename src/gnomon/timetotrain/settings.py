@@ -19,12 +19,10 @@ from pydantic import (
 )
 
 from gnomon.core.errors import (
-    RunFolderError,
     SettingsError,
     UnknownNameError,
-    UsageError,
-    described,
 )
+from gnomon.core.recompute import options_on_record
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark, Declared, first_of
 from gnomon.timetotrain.hyperparameters import HyperparameterRule
@@ -169,12 +167,7 @@ def recorded_options(run: Run) -> TrainingOptions:
     Raises:
         RunFolderError: They are not on record, or damaged.
     """
-    try:
-        return TrainingOptions.model_validate(run.record["options"])
-    except (KeyError, ValidationError, UsageError) as error:
-        raise RunFolderError(
-            f"{run.path} does not say with which options it was run: {described(error)}"
-        ) from None
+    return options_on_record(run, TrainingOptions)
 
 
 def reference_points_path(name: str) -> Path:
