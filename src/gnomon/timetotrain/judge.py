@@ -18,11 +18,13 @@ from gnomon.core.verdict import Check, Verdict
 from gnomon.timetotrain.answers import ANSWERS_FILE, fingerprint, read_answers
 from gnomon.timetotrain.checkpoint import CHECKPOINT_FILE, sha256_of
 from gnomon.timetotrain.cluster import MACHINE_FILE, read_machine
+from gnomon.timetotrain.evidence import Campaign
 from gnomon.timetotrain.journal import JOURNAL_FILE
 from gnomon.timetotrain.launch import ENDING_FILE
 from gnomon.timetotrain.outcome import compute_outcome
 from gnomon.timetotrain.reference_test import convergence_test_of, reference_checks
-from gnomon.timetotrain.rules import PROFILES, Campaign, campaign_checks, verdict_of
+from gnomon.timetotrain.rule_profiles import PROFILES, verdict_of
+from gnomon.timetotrain.rules import campaign_checks
 from gnomon.timetotrain.settings import (
     MEASUREMENT,
     TrainingOptions,

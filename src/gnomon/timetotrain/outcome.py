@@ -20,8 +20,9 @@ from gnomon.timetotrain.convergence_statistics import (
     runs_needed,
 )
 from gnomon.timetotrain.convergence_test import ConvergenceResult, ConvergenceTest
+from gnomon.timetotrain.evidence import Campaign
 from gnomon.timetotrain.olympic import OlympicScore, median_window, olympic_score
-from gnomon.timetotrain.rules import Campaign, RuleProfile
+from gnomon.timetotrain.rule_profiles import RuleProfile
 from gnomon.timetotrain.trace import RunTrace
 
 METRIC = "time to train"

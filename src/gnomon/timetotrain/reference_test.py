@@ -7,9 +7,9 @@ import math
 from gnomon.core.verdict import Check
 from gnomon.timetotrain.convergence_checks import convergence_checks
 from gnomon.timetotrain.convergence_test import ConvergenceTest, judge_convergence
+from gnomon.timetotrain.evidence import Campaign
 from gnomon.timetotrain.hyperparameters import compare_hyperparameters
 from gnomon.timetotrain.reference_point_files import read_reference_points
-from gnomon.timetotrain.rules import Campaign
 from gnomon.timetotrain.settings import FEWEST_RUNS, MEASUREMENT, reference_points_path
 
 

@@ -26,6 +26,7 @@ from gnomon.core.recompute import options_on_record
 from gnomon.core.run import Run
 from gnomon.core.spec import Benchmark, Declared, first_of
 from gnomon.timetotrain.hyperparameters import HyperparameterRule
+from gnomon.timetotrain.rule_profiles import PROFILES
 
 MEASUREMENT = "time-to-train"
 FEWEST_RUNS = 3
@@ -97,8 +98,6 @@ class TrainingOptions(BaseModel):
     @field_validator("rules")
     @classmethod
     def _known_rules(cls, value: str) -> str:
-        from gnomon.timetotrain.rules import PROFILES
-
         if value not in PROFILES:
             raise UnknownNameError("rules", value, PROFILES)
         return value
