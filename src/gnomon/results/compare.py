@@ -20,9 +20,10 @@ from gnomon.results.claims import (
     SIGNIFICANCE,
     Row,
     concluded,
-    rows_of,
+    invalid_sides,
 )
 from gnomon.results.fleet_claims import fleet_notes, fleet_rows
+from gnomon.results.load_claims import load_rows
 from gnomon.results.locate import load
 from gnomon.results.sides import Group, Side, grouped, names_of, warnings
 from gnomon.results.tiny_claims import tiny_notes, tiny_rows
@@ -95,7 +96,7 @@ def compare(runs: Sequence[Run | Path | str]) -> Comparison:
             if protocol in ROWS:
                 rows += ROWS[protocol](baseline, candidate, name)
             else:
-                rows += rows_of(baseline, candidate, name, peers)
+                rows += load_rows(baseline, candidate, name, peers)
     if not rows and all(group.side.valid for group in groups):
         raise UsageError(
             "the runs have no measurement in common: measure the same scenarios in each"
@@ -156,11 +157,7 @@ def _notes(groups: Sequence[Group], rows: Sequence[Row], *, repeated: bool) -> l
         "a side; accuracy: any)"
     ]
     compared = [group for group in groups if group.side.valid]
-    if len(compared) < len(groups):
-        labels = ", ".join(group.side.label for group in groups if not group.side.valid)
-        found.append(
-            f"{labels}: not VALID, shown but left out of every claim; gnomon show says why"
-        )
+    found += invalid_sides(groups)
     if repeated and len(compared) == len(groups):
         found.append(
             "nothing on record differs between these runs: what differs is the variation from run to "

@@ -17,7 +17,9 @@ from gnomon.results.claims import (
     SIGNIFICANCE,
     Row,
     between_runs,
+    invalid_sides,
     mean_of,
+    row_of,
 )
 from gnomon.results.sides import Group
 
@@ -58,16 +60,7 @@ def _row(
 ) -> Row:
     values = [_values(side, metric.key) for side in (ours, theirs)]
     means = [mean_of(side) for side in values]
-    row = Row(
-        name,
-        metric.name,
-        metric.unit,
-        candidate.side.label,
-        means[0],
-        means[1],
-        higher_is_better=False,
-        ratio=means[1] / means[0] if means[0] and means[1] is not None else None,
-    )
+    row = row_of(name, metric.name, metric.unit, candidate, means, higher_is_better=False)
     if not valid:
         return replace(row, conclusion=INVALID)
     if not all(values):
@@ -118,9 +111,4 @@ def fleet_notes(groups: Sequence[Group]) -> list[str]:
         f"Holm's correction over all rows, and it exceeds {100 * PRACTICAL_FLOOR:g} %; the sample are "
         f"the seeds, at least {FEWEST_RUNS} a side"
     ]
-    left_out = ", ".join(group.side.label for group in groups if not group.side.valid)
-    if left_out:
-        found.append(
-            f"{left_out}: not VALID, shown but left out of every claim; gnomon show says why"
-        )
-    return found
+    return [*found, *invalid_sides(groups)]

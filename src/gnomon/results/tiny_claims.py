@@ -14,10 +14,12 @@ from gnomon.results.claims import (
     PRACTICAL_FLOOR,
     SIGNIFICANCE,
     Row,
-    accuracy_row,
     between_runs,
+    invalid_sides,
     mean_of,
+    row_of,
 )
+from gnomon.results.load_claims import accuracy_row
 from gnomon.results.sides import Group
 
 EXACT = 1e-4
@@ -37,16 +39,7 @@ def tiny_rows(baseline: Group, candidate: Group, name: str) -> list[Row]:
     values = [[_per_inference(stored["result"]) for stored in side] for side in (ours, theirs)]
     metric, unit = _metric_of(ours[0]["result"])
     means = [mean_of(side) for side in values]
-    row = Row(
-        name,
-        metric,
-        unit,
-        candidate.side.label,
-        means[0],
-        means[1],
-        higher_is_better=False,
-        ratio=means[1] / means[0] if means[0] and means[1] is not None else None,
-    )
+    row = row_of(name, metric, unit, candidate, means, higher_is_better=False)
     if not valid:
         return [replace(row, conclusion=INVALID)]
     if len(counts) > 1:
@@ -68,12 +61,7 @@ def tiny_notes(groups: Sequence[Group]) -> list[str]:
         f"{100 * PRACTICAL_FLOOR:g} %; the sample are the runs, at least {FEWEST_RUNS} a side; "
         "instructions are counted and need no test"
     ]
-    left_out = ", ".join(group.side.label for group in groups if not group.side.valid)
-    if left_out:
-        found.append(
-            f"{left_out}: not VALID, shown but left out of every claim; gnomon show says why"
-        )
-    return found
+    return [*found, *invalid_sides(groups)]
 
 
 def _per_inference(result: dict[str, Any]) -> float:

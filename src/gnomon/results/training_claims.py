@@ -15,7 +15,9 @@ from gnomon.results.claims import (
     SIGNIFICANCE,
     Row,
     between_runs,
+    invalid_sides,
     mean_of,
+    row_of,
 )
 from gnomon.results.sides import Group
 from gnomon.results.training_charts import run_set
@@ -64,15 +66,8 @@ def _row(
 ) -> Row:
     values = [[metric.value(row) for row in converged(side)] for side in (ours, theirs)]
     means = [mean_of(side) for side in values]
-    row = Row(
-        name,
-        metric.name,
-        metric.unit,
-        candidate.side.label,
-        means[0],
-        means[1],
-        higher_is_better=metric.higher_is_better,
-        ratio=means[1] / means[0] if means[0] and means[1] is not None else None,
+    row = row_of(
+        name, metric.name, metric.unit, candidate, means, higher_is_better=metric.higher_is_better
     )
     if not valid:
         return replace(row, conclusion=INVALID)
@@ -111,12 +106,7 @@ def training_notes(groups: Sequence[Group]) -> list[str]:
         words = _parts(baseline, candidate)
         if words:
             found.append(f"{candidate.side.label}: {words}")
-    left_out = ", ".join(group.side.label for group in groups if not group.side.valid)
-    if left_out:
-        found.append(
-            f"{left_out}: not VALID, shown but left out of every claim; gnomon show says why"
-        )
-    return found
+    return [*found, *invalid_sides(groups)]
 
 
 def _parts(baseline: Group, candidate: Group) -> str:
