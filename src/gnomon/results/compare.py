@@ -30,9 +30,10 @@ from gnomon.results.tiny_claims import tiny_notes, tiny_rows
 from gnomon.results.training_claims import training_notes, training_rows
 
 COMPARED = ("load", "fleet", "device", "timetotrain")
+"""Protocols whose runs can be compared."""
 ROWS = {"fleet": fleet_rows, "device": tiny_rows, "timetotrain": training_rows}
 NOTES = {"fleet": fleet_notes, "device": tiny_notes, "timetotrain": training_notes}
-"""Protocols whose runs can be compared."""
+"""By protocol: rows and notes of its own; those of the load protocol need the sides' peers as well."""
 
 
 @dataclass(frozen=True)

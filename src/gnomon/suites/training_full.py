@@ -8,13 +8,12 @@ implementations: several processes do not compute exactly what one does.
 from __future__ import annotations
 
 from gnomon.core.spec import Benchmark, QualityTarget
+from gnomon.suites.training import STEPS, WARM_UP
 from gnomon.timetotrain.hyperparameters import HyperparameterRule
 from gnomon.timetotrain.settings import TrainingBenchmark
 
-STEPS = HyperparameterRule(key="global_batch_size", whole=True, at_least=1)
 RATE = HyperparameterRule(key="opt_base_learning_rate", at_least=0.0)
 BOUNDARIES = HyperparameterRule(key="opt_learning_rate_decay_boundary_steps")
-WARM_UP = HyperparameterRule(key="opt_learning_rate_warmup_steps", whole=True, at_least=0)
 
 CIFAR10 = Benchmark(
     name="train-cifar10",
