@@ -26,7 +26,7 @@ from gnomon.loadgen.rules import (
     early_stopping_words,
     least_query_count,
     performance_checks,
-    profile_named,
+    profile_for,
     require_allowed,
 )
 from gnomon.loadgen.samples import Samples
@@ -394,7 +394,8 @@ def test_an_invalid_run_is_not_worded_as_comparable():
 def test_the_profiles_differ_in_duration_seeds_and_the_offline_minimum():
     assert (QUICK.min_duration_ns, QUICK.default_duration_ns) == (2 * NS_PER_S, 10 * NS_PER_S)
     assert OFFICIAL.min_duration_ns == OFFICIAL.default_duration_ns == 600 * NS_PER_S
-    assert QUICK.seeds is None
+    assert not QUICK.official
+    assert OFFICIAL.official
     assert OFFICIAL.seeds == ROUND_SEEDS[LATEST_ROUND]
     assert (QUICK.offline_min_samples, OFFICIAL.offline_min_samples) == (False, True)
 
@@ -419,9 +420,10 @@ def test_a_test_of_the_least_count_can_pass_early_stopping_and_one_query_fewer_c
 
 
 def test_an_unknown_profile_is_met_with_the_nearest_one():
-    assert profile_named("official") is OFFICIAL
+    usual = LoadBenchmark(performance_sample_count=0)
+    assert profile_for(usual, "official") is OFFICIAL
     with pytest.raises(UnknownNameError, match="unknown rules 'offical': did you mean 'official'"):
-        profile_named("offical")
+        profile_for(usual, "offical")
 
 
 @pytest.mark.parametrize(

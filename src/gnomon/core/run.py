@@ -263,6 +263,10 @@ class RunWriter:
         self.save()
         return Run(self.path, self.record, status)
 
+    def release(self) -> None:
+        """Let go of the folder and leave the run as it stands: `reopen` goes on with it."""
+        self._lock.close()
+
     def save(self) -> None:
         """Write `run.json` whole."""
         text = json.dumps(self.record, indent=2, ensure_ascii=False) + "\n"

@@ -82,6 +82,21 @@ class Task(ABC):
     def score(self, samples: IndexArray, outputs: Outputs) -> float:
         """The quality of these outputs: `outputs[i]` answers sample `samples[i]`."""
 
+    def model_inputs(self, inputs: Any) -> list[Any]:
+        """The inputs of a model with these samples, one batch for each input, in the model's order.
+
+        Override it where a model takes several: of token ids, mask and segments, say.
+        """
+        return [inputs]
+
+    def model_answers(self, outputs: Sequence[Any]) -> Outputs:
+        """One answer a sample from what a model gave, one batch for each output, in the model's order.
+
+        Override it where an answer is made of several.
+        """
+        answers: Outputs = outputs[0]
+        return answers
+
     def encode(self, output: Any) -> bytes:
         """One output as the bytes that go into the accuracy log; floats of any precision as float32."""
         return np.ascontiguousarray(single_precision(np.asarray(output))).tobytes()
@@ -91,7 +106,10 @@ class Task(ABC):
         return np.frombuffer(data, dtype=np.float32)
 
     def model(self, format: str) -> Path:  # noqa: A002 - the field's word
-        """The reference model's file in this format (`onnx`, `tflite`).
+        """The reference model's file in this format.
+
+        Formats are `onnx`, `tflite`, `ncnn`; of a precision other than float32 with that at the end:
+        `onnx-int8`, `tflite-fp16`.
 
         Raises:
             DataError: There is none.

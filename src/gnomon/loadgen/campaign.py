@@ -14,7 +14,8 @@ from gnomon.core.protocol import Ending, Job
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check
-from gnomon.loadgen.conduct import accuracy_test, performance_test
+from gnomon.loadgen.conduct import accuracy_test, performance_test, watched_performance_test
+from gnomon.loadgen.cooldown import Rest
 from gnomon.loadgen.find_peak import Probe, find_peak, is_probe, probe_name
 from gnomon.loadgen.judge import (
     ACCURACY,
@@ -34,9 +35,10 @@ from gnomon.loadgen.options import (
     as_planned,
     keep_config,
     planned_tests,
+    profile_of,
     unused_lines,
 )
-from gnomon.loadgen.rules import RuleProfile, coverage_checks, profile_named
+from gnomon.loadgen.rules import RuleProfile, coverage_checks
 from gnomon.loadgen.server_outlook import hopeless_server
 from gnomon.loadgen.session import Fault
 from gnomon.loadgen.settings import NS_PER_S, Scenario, Settings
@@ -65,13 +67,14 @@ def carry_out(job: Job) -> Ending:
     """Run every test of the job; of a resumed run, those that were not finished before."""
     options = job.options
     assert isinstance(options, LoadOptions)
-    profile = profile_named(options.rules)
+    profile = profile_of(job.benchmark, options.rules)
     keep_config(options, job.writer.path)
     tests = planned_tests(job.benchmark, job.task, options)
     finished = _finished(job, tests)
     _clear(job, finished)
     checks: list[Check] = []
     reason: str | None = None
+    rest = Rest(job, profile)
     for name, test in tests.items():
         if name in finished:
             made, reason = _kept(job, name, profile), None
@@ -80,7 +83,7 @@ def carry_out(job: Job) -> Ending:
         elif test.seeks_peak:
             made, reason = _seek_peak(job, profile, test.settings, options.target_qps)
         else:
-            made, reason = _run_performance(job, profile, test.settings)
+            made, reason = _run_performance(job, profile, test.settings, rest)
         checks += made
         if reason:
             break
@@ -132,10 +135,16 @@ def _kept(job: Job, name: str, profile: RuleProfile) -> list[Check]:
     return judge_test(folder, name, stored, job.benchmark, job.task, profile).checks
 
 
-def _run_performance(job: Job, profile: RuleProfile, settings: Settings) -> TestChecks:
+def _run_performance(job: Job, profile: RuleProfile, settings: Settings, rest: Rest) -> TestChecks:
     name = settings.scenario.value
-    outcome, faults = performance_test(job, settings, name)
-    checks = judge_performance(outcome, settings, job.benchmark, profile, faults, name)
+    conditions = None
+    if profile.mode is None:
+        outcome, faults = performance_test(job, settings, name)
+    else:
+        rested_s = rest.before_a_test()
+        outcome, faults, conditions = watched_performance_test(job, settings, name, rested_s)
+        rest.after_a_test()
+    checks = judge_performance(outcome, settings, job.benchmark, profile, faults, name, conditions)
     return checks, fatal_fault(faults)
 
 

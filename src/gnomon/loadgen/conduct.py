@@ -1,9 +1,8 @@
-"""One test of a run, from its announcement in `run.json` to its raw samples, logs and result on record."""
+"""One test of a run, measured in this process: announced, carried out, handed over to be kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,15 @@ from numpy.typing import NDArray
 from gnomon.core.protocol import Job, Progress
 from gnomon.core.task import IndexArray, Outputs, Task, single_precision
 from gnomon.core.units import format_duration_ns
-from gnomon.core.version import __version__
 from gnomon.loadgen.accuracy_log import AccuracyLog
-from gnomon.loadgen.judge import ACCURACY, ACCURACY_LOG, accuracy_result
-from gnomon.loadgen.log_facts import LogContext
-from gnomon.loadgen.logs import write_logs
-from gnomon.loadgen.measure import Hopeless, Measured, Observer, Snapshot, measure
+from gnomon.loadgen.conditions import Conditions, between, read_host
+from gnomon.loadgen.judge import ACCURACY, ACCURACY_LOG
+from gnomon.loadgen.keep import announce, keep_accuracy, keep_performance
+from gnomon.loadgen.measure import Hopeless, Observer, Snapshot, measure
 from gnomon.loadgen.options import LoadOptions
-from gnomon.loadgen.outcome import Outcome, compute_outcome
+from gnomon.loadgen.outcome import Outcome
 from gnomon.loadgen.session import Fault, all_finite
-from gnomon.loadgen.settings import Mode, Settings
+from gnomon.loadgen.settings import Settings
 
 
 def performance_test(
@@ -35,35 +33,53 @@ def performance_test(
     Raises:
         KeyboardInterrupt: It was interrupted; what it measured is on record, marked as unfinished.
     """
+    outcome, faults, _ = _performance_test(job, settings, name, hopeless)
+    return outcome, faults
+
+
+def watched_performance_test(
+    job: Job, settings: Settings, name: str, rested_s: float | None
+) -> tuple[Outcome | None, tuple[Fault, ...], Conditions]:
+    """The same, with this machine's power and heat before and after it on record.
+
+    Args:
+        job: The run.
+        settings: Of the test.
+        name: Of the test.
+        rested_s: Since the end of the test before; None if there was none.
+    """
+    before = read_host()
+    outcome, faults, conditions = _performance_test(
+        job, settings, name, conditions=lambda: between(before, read_host(), rested_s)
+    )
+    assert conditions is not None
+    return outcome, faults, conditions
+
+
+def _performance_test(
+    job: Job,
+    settings: Settings,
+    name: str,
+    hopeless: Hopeless | None = None,
+    conditions: Callable[[], Conditions] | None = None,
+) -> tuple[Outcome | None, tuple[Fault, ...], Conditions | None]:
     options = _options(job)
-    _announce(job, name, settings)
-    folder = job.writer.measurement_path(name)
+    announce(job, name, settings)
     measured = measure(
         job.system,
         job.task,
         settings,
-        folder,
+        job.writer.measurement_path(name),
         workers=options.workers,
         observer=_observer(job, name, settings),
         stall_timeout_s=options.stall_timeout_s,
         hopeless=hopeless,
     )
-    outcome = compute_outcome(measured.samples, settings)
-    write_logs(folder, settings, outcome, _log_context(job, measured))
-    job.writer.record_measurement(
-        name,
-        {
-            "kind": Mode.PERFORMANCE.value,
-            "settings": settings.model_dump(mode="json"),
-            "started_at": measured.started_at.isoformat(timespec="milliseconds"),
-            "result": outcome.to_json() if outcome else None,
-            "faults": [asdict(fault) for fault in measured.faults],
-            **_unfinished(measured),
-        },
-    )
+    found = None if conditions is None else conditions()
+    outcome = keep_performance(job, settings, name, measured, found)
     if measured.interrupted:
         raise KeyboardInterrupt
-    return outcome, measured.faults
+    return outcome, measured.faults, found
 
 
 def accuracy_test(job: Job, settings: Settings) -> tuple[dict[str, Any] | None, tuple[Fault, ...]]:
@@ -73,7 +89,7 @@ def accuracy_test(job: Job, settings: Settings) -> tuple[dict[str, Any] | None, 
         KeyboardInterrupt: It was interrupted; the answers so far are on record, marked as unfinished.
     """
     options = _options(job)
-    _announce(job, ACCURACY, settings)
+    announce(job, ACCURACY, settings)
     folder = job.writer.measurement_path(ACCURACY)
     log = AccuracyLog(folder / ACCURACY_LOG)
     finite = True
@@ -100,64 +116,15 @@ def accuracy_test(job: Job, settings: Settings) -> tuple[dict[str, Any] | None, 
         )
     finally:
         log.close()
-    faults = list(measured.faults)
-    if not finite and not any(fault.kind == "not_finite" for fault in faults):
-        faults.append(
-            Fault(
-                "not_finite",
-                "the system answered NaN or infinity: check the model and its inputs",
-            )
-        )
-    result = accuracy_result(job.benchmark, job.task, folder / ACCURACY_LOG)
-    write_logs(folder, settings, None, _log_context(job, measured, faults))
-    job.writer.record_measurement(
-        ACCURACY,
-        {
-            "kind": Mode.ACCURACY.value,
-            "settings": settings.model_dump(mode="json"),
-            "started_at": measured.started_at.isoformat(timespec="milliseconds"),
-            "result": result,
-            "faults": [asdict(fault) for fault in faults],
-            **_unfinished(measured),
-        },
-    )
+    result, faults = keep_accuracy(job, settings, measured, finite=finite)
     if measured.interrupted:
         raise KeyboardInterrupt
-    return result, tuple(faults)
-
-
-def _announce(job: Job, name: str, settings: Settings) -> None:
-    """Put a test on record before it starts, so that a killed run can be read."""
-    job.writer.record_measurement(
-        name,
-        {
-            "kind": settings.mode.value,
-            "settings": settings.model_dump(mode="json"),
-            "result": None,
-            "faults": [],
-        },
-    )
-
-
-def _unfinished(measured: Measured) -> dict[str, bool]:
-    """The mark of an interrupted test, which a resumed run measures anew."""
-    return {"interrupted": True} if measured.interrupted else {}
+    return result, faults
 
 
 def _options(job: Job) -> LoadOptions:
     assert isinstance(job.options, LoadOptions)
     return job.options
-
-
-def _log_context(job: Job, measured: Measured, faults: Any = None) -> LogContext:
-    return LogContext(
-        system_name=job.system.name,
-        task_name=job.task.name,
-        gnomon_version=__version__,
-        started_at=measured.started_at,
-        loaded_sets=measured.loaded_sets,
-        errors=tuple(fault.message for fault in (measured.faults if faults is None else faults)),
-    )
 
 
 def _observer(job: Job, name: str, settings: Settings) -> Observer | None:

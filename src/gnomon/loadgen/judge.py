@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from gnomon.core.errors import DataError, GnomonError
+from gnomon.core.errors import DataError, GnomonError, RunFolderError
 from gnomon.core.registry import is_registered
-from gnomon.core.spec import Benchmark
+from gnomon.core.spec import Benchmark, first_of
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check, Verdict, verdict_under
 from gnomon.loadgen.accuracy_log import read_accuracy_log
+from gnomon.loadgen.condition_checks import condition_checks
+from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.find_peak import is_probe, no_valid_rate
 from gnomon.loadgen.measure import recorded_samples
 from gnomon.loadgen.options import declaration_of
@@ -69,7 +72,10 @@ def judge_test(
     samples = recorded_samples(folder, settings)
     if settings.mode is Mode.PERFORMANCE:
         outcome = compute_outcome(samples, settings)
-        checks = judge_performance(outcome, settings, benchmark, profile, stored["faults"], name)
+        conditions = conditions_of(stored)
+        checks = judge_performance(
+            outcome, settings, benchmark, profile, stored["faults"], name, conditions
+        )
         result = outcome.to_json() if outcome else None
         return JudgedTest(settings, samples, result, checks, outcome)
     path = folder / ACCURACY_LOG
@@ -85,12 +91,23 @@ def judge_performance(
     profile: RuleProfile,
     faults: Sequence[Fault | Mapping[str, str]],
     name: str,
+    conditions: Conditions | None = None,
 ) -> list[Check]:
-    """The checks on a performance test with these figures."""
+    """The checks on a performance test with these figures, made under these conditions."""
     return [
         *performance_checks(outcome, settings, profile, faults, name),
         *declaration_checks(settings, declaration_of(benchmark), profile, name),
+        *condition_checks(conditions, outcome, profile.mode, name),
     ]
+
+
+def conditions_of(stored: Mapping[str, Any]) -> Conditions | None:
+    """The conditions of a test on record; None where none are, as in a benchmark without run modes."""
+    found = stored.get("conditions")
+    try:
+        return None if found is None else Conditions.model_validate(found)
+    except ValidationError as error:
+        raise RunFolderError(f"the conditions on record are damaged: {first_of(error)}") from None
 
 
 def judge_search(measurements: Mapping[str, Mapping[str, Any]]) -> list[Check]:
@@ -174,7 +191,7 @@ def verdict_on(
     lacking = [
         words
         for words, lacks in (
-            ("quick rules", profile.seeds is None),
+            (f"{profile.name} rules", not profile.official),
             ("not the official data", not official_data),
             ("not a registered benchmark", not registered),
             ("no accuracy test", ACCURACY not in measured),

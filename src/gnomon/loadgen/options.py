@@ -25,19 +25,18 @@ from gnomon.core.task import Task
 from gnomon.loadgen.config import ConfigFile, read_config, settings_overrides
 from gnomon.loadgen.measure import STALL_TIMEOUT_S
 from gnomon.loadgen.rules import (
-    PROFILES,
+    RuleProfile,
     easier_than_declared,
+    least_duration_ns,
     least_query_count,
     percentile_of,
-    profile_named,
+    profile_for,
     require_allowed,
 )
 from gnomon.loadgen.schedule import OFFLINE_SLACK
 from gnomon.loadgen.settings import (
-    LATEST_ROUND,
     NS_PER_MS,
     NS_PER_S,
-    ROUND_SEEDS,
     LoadBenchmark,
     Mode,
     Scenario,
@@ -85,6 +84,9 @@ class LoadOptions(BaseModel):
     accuracy: bool = True
     workers: int = Field(default=1, ge=1, description="threads that call a synchronous system")
     stall_timeout_s: float = Field(default=STALL_TIMEOUT_S, gt=0)
+    cooldown_s: float | None = Field(
+        default=None, ge=0, le=MOST_S, description="rest before each performance test but the first"
+    )
 
     @field_validator("scenario", mode="before")
     @classmethod
@@ -98,11 +100,6 @@ class LoadOptions(BaseModel):
     @classmethod
     def _read_paths(cls, value: Any) -> Any:
         return (value,) if isinstance(value, (str, Path)) else value
-
-    @field_validator("rules")
-    @classmethod
-    def _known_rules(cls, value: str) -> str:
-        return profile_named(value).name
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -190,10 +187,10 @@ def performance_settings(
     if scenario is Scenario.OFFLINE:
         _without_rate(layers)
     settings = _settings(layers)
-    profile = profile_named(options.rules)
+    profile = profile_of(benchmark, options.rules)
     require_allowed(settings, profile)
     eased = easier_than_declared(settings, declaration_of(benchmark), profile)
-    if eased and profile.seeds is not None:
+    if eased and profile.official:
         raise SettingsError(
             f"{profile.name} rules hold a run to what the benchmark declares: {eased[0]} ({scenario})"
         )
@@ -280,6 +277,15 @@ def declaration_of(benchmark: Benchmark) -> LoadBenchmark:
     return benchmark.settings_as(LoadBenchmark)
 
 
+def profile_of(benchmark: Benchmark, rules: str) -> RuleProfile:
+    """The rule profile of this name, as it is for this benchmark.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    return profile_for(declaration_of(benchmark), rules)
+
+
 def _settings(layers: dict[str, Any]) -> Settings:
     try:
         return Settings(**layers)
@@ -292,21 +298,23 @@ def _layers(
     benchmark: Benchmark, task: Task, options: LoadOptions, scenario: Scenario, mode: Mode
 ) -> dict[str, Any]:
     declared = declaration_of(benchmark)
-    profile = PROFILES[options.rules]
+    profile = profile_of(benchmark, options.rules)
     total = len(task)
     layers: dict[str, Any] = {
         "scenario": scenario,
         "mode": mode,
         "total_sample_count": total,
         "performance_sample_count": min(declared.performance_sample_count or total, total),
-        "min_duration_ns": profile.min_duration_ns
-        if options.quick
-        else profile.default_duration_ns,
+        "min_duration_ns": _duration_ns(scenario, profile, shortest=options.quick),
         "min_query_count": least_query_count(scenario, declared, profile),
         "target_latency_percentile": percentile_of(scenario, declared),
-        "seeds": profile.seeds or ROUND_SEEDS[LATEST_ROUND],
+        "seeds": profile.seeds,
         "sample_concatenate_permutation": declared.sample_concatenate_permutation,
     }
+    if profile.mode is not None and scenario.closed_loop:
+        longest_s = profile.mode.max_duration_s
+        longer = longest_s < (options.duration_s or 0.0)  # whoever asks for more has no bound
+        layers["max_duration_ns"] = 0 if longer else _scaled(longest_s, NS_PER_S)
     if scenario is Scenario.SERVER:
         layers["target_latency_ns"] = declared.server_target_latency_ns
     if scenario is Scenario.MULTI_STREAM:
@@ -340,6 +348,11 @@ def _layers(
     if mode is Mode.ACCURACY:
         layers.update(max_duration_ns=0, max_query_count=0)
     return layers
+
+
+def _duration_ns(scenario: Scenario, profile: RuleProfile, *, shortest: bool) -> int:
+    least_ns = least_duration_ns(scenario, profile)
+    return least_ns if shortest or profile.mode is not None else profile.default_duration_ns
 
 
 def unused_lines(benchmark: Benchmark, options: LoadOptions) -> tuple[str, ...]:

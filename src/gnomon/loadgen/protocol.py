@@ -19,8 +19,14 @@ from gnomon.loadgen.campaign import carry_out, prepare
 from gnomon.loadgen.find_peak import is_probe
 from gnomon.loadgen.judge import JudgedTest, judge_search, judge_test, verdict_on_run
 from gnomon.loadgen.measure import recorded_samples
-from gnomon.loadgen.options import LoadOptions, Planned, planned_tests, recorded_options
-from gnomon.loadgen.rules import coverage_checks, profile_named
+from gnomon.loadgen.options import (
+    LoadOptions,
+    Planned,
+    planned_tests,
+    profile_of,
+    recorded_options,
+)
+from gnomon.loadgen.rules import coverage_checks
 from gnomon.loadgen.samples import Samples
 from gnomon.loadgen.settings import Settings
 from gnomon.loadgen.system import CallableSystem, System
@@ -59,7 +65,7 @@ def recompute(run: Run, task: Task) -> Recomputed:
         GnomonError: The raw samples of a measurement cannot be read.
     """
     benchmark = Benchmark.model_validate(run.record["benchmark"])
-    profile = profile_named(run.record["rules"])
+    profile = profile_of(benchmark, run.record["rules"])
     disagreements: list[str] = []
     planned: dict[str, Planned] = {}
     try:

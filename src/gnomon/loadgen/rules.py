@@ -23,6 +23,7 @@ from gnomon.loadgen.settings import (
     NS_PER_S,
     ROUND_SEEDS,
     LoadBenchmark,
+    RunMode,
     Scenario,
     Seeds,
     Settings,
@@ -38,33 +39,56 @@ class RuleProfile:
         min_duration_ns: The least duration of a performance test.
         default_duration_ns: The duration that is run unless another is asked for.
         offline_min_samples: Whether the benchmark's own minimum for Offline applies.
-        seeds: The seeds that must be used; None: any, as long as they are on record.
+        official: Whether a run is held to the seeds below and to what its benchmark declares.
+        seeds: Those that are used unless others are asked for.
+        seeds_of: Whose they are, in words.
+        mode: The benchmark's own run mode that this profile was made of; its counts and durations apply,
+            and the conditions of the run are judged.
     """
 
     name: str
     min_duration_ns: int
     default_duration_ns: int
     offline_min_samples: bool
-    seeds: Seeds | None
+    official: bool
+    seeds: Seeds = ROUND_SEEDS[LATEST_ROUND]
+    seeds_of: str = f"round {LATEST_ROUND}"
+    mode: RunMode | None = None
 
 
 PROFILES: dict[str, RuleProfile] = {
-    "quick": RuleProfile("quick", 2 * NS_PER_S, 10 * NS_PER_S, False, None),
-    "official": RuleProfile(
-        "official", 600 * NS_PER_S, 600 * NS_PER_S, True, ROUND_SEEDS[LATEST_ROUND]
-    ),
+    "quick": RuleProfile("quick", 2 * NS_PER_S, 10 * NS_PER_S, False, official=False),
+    "official": RuleProfile("official", 600 * NS_PER_S, 600 * NS_PER_S, True, official=True),
 }
 
 
-def profile_named(name: str) -> RuleProfile:
-    """The profile of this name.
+def profile_for(declared: LoadBenchmark, name: str) -> RuleProfile:
+    """The profile of this name for a benchmark: one of its own run modes, if it has any.
 
     Raises:
         UnknownNameError: There is none.
     """
-    if name not in PROFILES:
-        raise UnknownNameError("rules", name, PROFILES)
-    return PROFILES[name]
+    profiles = {mode.name: _profile_of(mode, declared) for mode in declared.run_modes} or PROFILES
+    if name not in profiles:
+        raise UnknownNameError("rules", name, profiles)
+    return profiles[name]
+
+
+def _profile_of(mode: RunMode, declared: LoadBenchmark) -> RuleProfile:
+    duration_ns = round(mode.min_duration_s * NS_PER_S)
+    seeds, seeds_of = ROUND_SEEDS[LATEST_ROUND], f"round {LATEST_ROUND}"
+    if declared.seeds is not None:
+        seeds, seeds_of = declared.seeds, "the benchmark"
+    return RuleProfile(
+        mode.name, duration_ns, duration_ns, True, mode.official, seeds, seeds_of, mode
+    )
+
+
+def least_duration_ns(scenario: Scenario, profile: RuleProfile) -> int:
+    """The least duration of a performance test; a run mode asks Offline for samples, not for time."""
+    if profile.mode is not None and scenario is Scenario.OFFLINE:
+        return 0
+    return profile.min_duration_ns
 
 
 def least_query_count(scenario: Scenario, benchmark: LoadBenchmark, profile: RuleProfile) -> int:
@@ -73,6 +97,9 @@ def least_query_count(scenario: Scenario, benchmark: LoadBenchmark, profile: Rul
     Stream scenarios need enough for an early-stopping estimate, Server enough to pass without a single
     query over the bound.
     """
+    if profile.mode is not None:
+        offline = scenario is Scenario.OFFLINE
+        return profile.mode.offline_min_sample_count if offline else profile.mode.min_query_count
     if scenario is Scenario.OFFLINE:
         return benchmark.offline_min_sample_count if profile.offline_min_samples else 1
     if scenario is Scenario.SERVER:
@@ -88,18 +115,17 @@ def require_allowed(settings: Settings, profile: RuleProfile) -> None:
     Raises:
         SettingsError: Names the rule and the option.
     """
-    if settings.min_duration_ns < profile.min_duration_ns:
+    least_ns = least_duration_ns(settings.scenario, profile)
+    if settings.min_duration_ns < least_ns:
         raise SettingsError(
-            f"{profile.name} rules need at least {profile.min_duration_ns / NS_PER_S:g} s a test, "
+            f"{profile.name} rules need at least {least_ns / NS_PER_S:g} s a test, "
             f"--duration asks for {settings.min_duration_ns / NS_PER_S:g} s"
         )
-    if profile.seeds is not None and settings.seeds != profile.seeds:
+    if profile.official and settings.seeds != profile.seeds:
         raise SettingsError(
-            f"{profile.name} rules prescribe the seeds of round {LATEST_ROUND}: leave out --seeds"
+            f"{profile.name} rules prescribe the seeds of {profile.seeds_of}: leave out --seeds"
         )
-    if profile.seeds is not None and (
-        settings.performance_issue_unique or settings.performance_issue_same
-    ):
+    if profile.official and (settings.performance_issue_unique or settings.performance_issue_same):
         raise SettingsError(
             f"{profile.name} rules allow performance_issue_unique and _same in audits only"
         )
@@ -150,7 +176,7 @@ def declaration_checks(
     settings: Settings, declared: LoadBenchmark, profile: RuleProfile, measurement: str
 ) -> list[Check]:
     """Official rules hold a performance test to what its benchmark declares; others say it in a remark."""
-    if profile.seeds is None:
+    if not profile.official:
         return []
     eased = easier_than_declared(settings, declared, profile)
     found = "; ".join(eased) or "as declared"
@@ -190,7 +216,7 @@ def performance_checks(
         "every sample answered",
         "the system must complete every sample it was given",
     )
-    least_ns = max(settings.min_duration_ns, profile.min_duration_ns)
+    least_ns = max(settings.min_duration_ns, least_duration_ns(settings.scenario, profile))
     check(
         "min_duration",
         outcome.duration_ns >= least_ns,
@@ -207,13 +233,13 @@ def performance_checks(
         f"at least {settings.min_query_count}",
         "the test ended early: see its faults, or raise --duration",
     )
-    if profile.seeds is not None:
+    if profile.official:
         audit = settings.performance_issue_unique or settings.performance_issue_same
         check(
             "seeds",
             settings.seeds == profile.seeds,
-            "others" if settings.seeds != profile.seeds else f"those of {LATEST_ROUND}",
-            f"those of {LATEST_ROUND}",
+            "others" if settings.seeds != profile.seeds else f"those of {profile.seeds_of}",
+            f"those of {profile.seeds_of}",
             "leave out --seeds",
         )
         check(
@@ -310,7 +336,7 @@ def coverage_checks(measured: Iterable[str], profile: RuleProfile) -> list[Check
     has_accuracy = "accuracy" in names
     has_performance = bool(names - {"accuracy"})
     checks = []
-    if profile.seeds is not None:
+    if profile.official:
         checks.append(
             Check(
                 "coverage",

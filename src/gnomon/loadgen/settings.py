@@ -189,6 +189,21 @@ class Settings(BaseModel):
         return self
 
 
+class RunMode(Declared):
+    """Rules of a benchmark's own, in place of quick and official: how long and how often, by name.
+
+    Stream scenarios need both minimums and end at the maximum; Offline needs its samples and no time.
+    """
+
+    name: str
+    min_query_count: int = Field(ge=1)
+    min_duration_s: float = Field(ge=0)
+    max_duration_s: float = Field(default=0.0, ge=0, description="0: no bound")
+    offline_min_sample_count: int = Field(default=1, ge=1)
+    cooldown_s: float = Field(default=0.0, ge=0, description="rest before each test but the first")
+    official: bool = Field(default=False, description="held to what is declared, and to its seeds")
+
+
 class LoadBenchmark(Declared):
     """What a benchmark declares for the load protocol."""
 
@@ -203,3 +218,7 @@ class LoadBenchmark(Declared):
     multi_stream_min_query_count: int = 662
     offline_min_sample_count: int = 24576
     sample_concatenate_permutation: bool = False
+    run_modes: tuple[RunMode, ...] = Field(
+        default=(), description="the rule profiles that it may be run under, if not the usual ones"
+    )
+    seeds: Seeds | None = Field(default=None, description="of its run modes")

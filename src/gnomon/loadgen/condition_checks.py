@@ -1,0 +1,179 @@
+"""Rules on the conditions of a test, and the grade of a verdict in the colours that the field's app shows.
+
+Source: MLPerf Mobile submission rules (github.com/mlcommons/mobile_open: battery, cooldown, ventilation)
+and the app's own colours: valid, semi-valid where only counts were missed, invalid.
+"""
+
+from __future__ import annotations
+
+from gnomon.core.units import format_duration_ns
+from gnomon.core.verdict import Check, Verdict
+from gnomon.loadgen.conditions import Conditions
+from gnomon.loadgen.outcome import Outcome
+from gnomon.loadgen.settings import RunMode
+
+HOTTEST_C = 90.0
+"""From about here processors of phones and laptops lower their clocks."""
+LEAST_BATTERY = 0.2
+"""Below it most phones save power."""
+COARSEST_CLOCK = 0.1
+"""Most that one step of the clock may be of a median latency."""
+LARGEST_DRIFT_PPM = 1000.0
+WALL_CLOCK_STEP_MS = 5.0
+"""A wall clock tells milliseconds, and is set now and then: over a short test this much is no drift."""
+LENIENT = frozenset(
+    {
+        "min_queries",
+        "max_duration",
+        "cooldown",
+        "external_power",
+        "battery",
+        "temperature",
+        "clock_resolution",
+    }
+)
+"""Rules whose breach leaves a measurement that says something: semi-valid, and never a submission."""
+
+
+def grade(verdict: Verdict) -> str:
+    """`valid`, `semi-valid` or `invalid`, as the field's app colours results."""
+    if verdict.valid:
+        return "valid"
+    failed = {check.name for check in verdict.failures}
+    return "semi-valid" if failed and failed <= LENIENT else "invalid"
+
+
+def condition_checks(
+    conditions: Conditions | None, outcome: Outcome | None, mode: RunMode | None, measurement: str
+) -> list[Check]:
+    """Every rule on the conditions of a performance test; none for a benchmark without run modes."""
+    if mode is None or conditions is None:
+        return []
+    checks = [
+        _cooldown(conditions, mode, measurement),
+        _external_power(conditions, mode, measurement),
+        _battery(conditions, measurement),
+        _temperature(conditions, measurement),
+        _uninterrupted(conditions, measurement),
+    ]
+    if outcome is not None:
+        checks += [
+            _clock_resolution(conditions, outcome, measurement),
+            _clock_drift(conditions, outcome, measurement),
+        ]
+    return checks
+
+
+def _cooldown(conditions: Conditions, mode: RunMode, measurement: str) -> Check:
+    rest_s = conditions.cooldown_s
+    enough = rest_s is None or rest_s >= mode.cooldown_s
+    return Check(
+        "cooldown",
+        enough,
+        "the first test" if rest_s is None else f"{rest_s:.1f} s of rest",
+        f"at least {mode.cooldown_s:g} s before each test but the first",
+        ""
+        if enough
+        else "a warm device is slower: leave out --cooldown, and let the countdown end",
+        measurement,
+    )
+
+
+def _external_power(conditions: Conditions, mode: RunMode, measurement: str) -> Check:
+    told = (conditions.charging_start, conditions.charging_end)
+    no_battery = conditions.battery_level_start is None and not any(told)
+    plugged = any(told) and not no_battery
+    changed = None not in told and told[0] != told[1]
+    words = (
+        "plugged in or out during the test"
+        if changed
+        else "on external power"
+        if plugged
+        else "on battery"
+        if False in told
+        else "not known here"
+    )
+    passed = not changed and not (mode.official and plugged)
+    remark = "a submission has to run on battery" if passed and plugged else ""
+    return Check(
+        "external_power",
+        passed,
+        words,
+        "on battery" if mode.official else "the same throughout",
+        remark if passed else "unplug the charger before the test, and leave it so",
+        measurement,
+    )
+
+
+def _battery(conditions: Conditions, measurement: str) -> Check:
+    level, charging = conditions.battery_level_end, conditions.charging_end
+    enough = level is None or bool(charging) or level >= LEAST_BATTERY
+    return Check(
+        "battery",
+        enough,
+        "not known here" if level is None else f"{100 * level:.0f} %",
+        f"at least {100 * LEAST_BATTERY:.0f} %",
+        "" if enough else "a phone that saves power is slower: charge it, unplug it, run again",
+        measurement,
+    )
+
+
+def _temperature(conditions: Conditions, measurement: str) -> Check:
+    start_c, end_c = conditions.temperature_c_start, conditions.temperature_c_end
+    known = [value for value in (start_c, end_c) if value is not None]
+    cool = all(value <= HOTTEST_C for value in known)
+    found = "not known here"
+    if known:
+        found = f"{known[0]:.0f} to {known[-1]:.0f} °C"
+    return Check(
+        "temperature",
+        cool,
+        found,
+        f"at most {HOTTEST_C:.0f} °C",
+        "" if cool else "let it cool in a ventilated room of 20 to 25 °C, and run again",
+        measurement,
+    )
+
+
+def _uninterrupted(conditions: Conditions, measurement: str) -> Check:
+    seen = conditions.hidden_ms == 0
+    return Check(
+        "uninterrupted",
+        seen,
+        "in front throughout" if seen else f"hidden for {conditions.hidden_ms / 1e3:.1f} s",
+        "the page stays in front, the screen on",
+        "" if seen else "keep the page open and the screen on until the test has ended",
+        measurement,
+    )
+
+
+def _clock_resolution(conditions: Conditions, outcome: Outcome, measurement: str) -> Check:
+    step_ns = conditions.clock_resolution_ns
+    median_ns = outcome.query_latency.percentiles_ns[0]
+    fine = step_ns is None or step_ns <= COARSEST_CLOCK * median_ns
+    return Check(
+        "clock_resolution",
+        fine,
+        "not known here" if step_ns is None else f"steps of {format_duration_ns(round(step_ns))}",
+        f"at most {100 * COARSEST_CLOCK:.0f} % of the median latency, "
+        f"{format_duration_ns(median_ns)}",
+        "" if fine else "open the https address: an isolated page has a finer clock",
+        measurement,
+    )
+
+
+def _clock_drift(conditions: Conditions, outcome: Outcome, measurement: str) -> Check:
+    drift_ppm = conditions.clock_drift_ppm
+    duration_ms = max(1.0, outcome.sample_latency.max_ns / 1e6, outcome.duration_ns / 1e6)
+    allowed_ppm = LARGEST_DRIFT_PPM + 1e6 * WALL_CLOCK_STEP_MS / duration_ms
+    steady = drift_ppm is None or abs(drift_ppm) <= allowed_ppm
+    return Check(
+        "clock_drift",
+        steady,
+        "not known here" if drift_ppm is None else f"{drift_ppm:+.0f} ppm against the wall clock",
+        f"at most {allowed_ppm:.0f} ppm",
+        ""
+        if steady
+        else "the two clocks disagree: the device slept, or its time was set; run again",
+        measurement,
+    )

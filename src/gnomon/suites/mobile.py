@@ -1,0 +1,119 @@
+"""The mobile suite: what a phone or laptop is measured on, as the field's app has it, on data that ships.
+
+Rules: MLPerf Mobile rules v4.0 (github.com/mlcommons/mobile_open: scenarios, sample counts, durations) and
+the app's `tasks.pbtxt` (github.com/mlcommons/mobile_app_open at 051a47af), whose run modes and seeds these
+are. Of the app's cooldowns (300 s, quick 60 s) that of a submission is kept; the others are shorter here.
+"""
+
+from __future__ import annotations
+
+from gnomon.core.spec import Benchmark, QualityTarget
+from gnomon.loadgen.settings import LoadBenchmark, RunMode, Scenario, Seeds
+
+MOBILE_SEEDS = Seeds(
+    qsl=2465351861681999779,
+    sample_index=14276810075590677512,
+    schedule=3936089224930324775,
+)
+RUN_MODES = (
+    RunMode(
+        name="quick",
+        min_query_count=128,
+        min_duration_s=10,
+        max_duration_s=60,
+        offline_min_sample_count=2457,
+        cooldown_s=5,
+    ),
+    RunMode(
+        name="normal",
+        min_query_count=1024,
+        min_duration_s=60,
+        max_duration_s=600,
+        offline_min_sample_count=24576,
+        cooldown_s=60,
+    ),
+    RunMode(
+        name="submission",
+        min_query_count=1024,
+        min_duration_s=60,
+        max_duration_s=600,
+        offline_min_sample_count=24576,
+        cooldown_s=300,
+        official=True,
+    ),
+)
+SPECIFICATION = "MLPerf Mobile rules v4.0, on data that ships in place of the official data"
+
+
+def single_stream(performance_sample_count: int) -> dict[str, object]:
+    """Settings of a benchmark that has the one scenario that all of the suite's have."""
+    return LoadBenchmark(
+        scenarios=(Scenario.SINGLE_STREAM,),
+        default_scenarios=(Scenario.SINGLE_STREAM,),
+        performance_sample_count=performance_sample_count,
+        run_modes=RUN_MODES,
+        seeds=MOBILE_SEEDS,
+    ).model_dump(mode="json")
+
+
+CLASSIFICATION = Benchmark(
+    name="mobile-classification",
+    title="Image classification",
+    suite="mobile",
+    task="mobile-classification",
+    protocol="load",
+    default_system="onnx",
+    quality=QualityTarget(metric="top-1 accuracy", reference=1.0, factor=0.98),
+    settings=LoadBenchmark(
+        scenarios=(Scenario.SINGLE_STREAM, Scenario.OFFLINE),
+        default_scenarios=(Scenario.SINGLE_STREAM, Scenario.OFFLINE),
+        performance_sample_count=0,
+        run_modes=RUN_MODES,
+        seeds=MOBILE_SEEDS,
+    ).model_dump(mode="json"),
+    specification=SPECIFICATION,
+)
+SEGMENTATION = Benchmark(
+    name="mobile-segmentation",
+    title="Semantic segmentation",
+    suite="mobile",
+    task="mobile-segmentation",
+    protocol="load",
+    default_system="onnx",
+    quality=QualityTarget(metric="mIoU", reference=1.0, factor=0.96),
+    settings=single_stream(0),
+    specification=SPECIFICATION,
+)
+SUPER_RESOLUTION = Benchmark(
+    name="mobile-super-resolution",
+    title="Super-resolution",
+    suite="mobile",
+    task="mobile-super-resolution",
+    protocol="load",
+    default_system="onnx",
+    quality=QualityTarget(metric="PSNR", reference=1.0, factor=33 / 33.58),
+    settings=single_stream(0),
+    specification=SPECIFICATION,
+)
+DETECTION = Benchmark(
+    name="mobile-detection",
+    title="Object detection",
+    suite="mobile",
+    task="mobile-detection",
+    protocol="load",
+    default_system="onnx",
+    quality=QualityTarget(metric="mAP", reference=1.0, factor=0.95),
+    settings=single_stream(0),
+    specification=SPECIFICATION,
+)
+QUESTION_ANSWERING = Benchmark(
+    name="mobile-question-answering",
+    title="Question answering",
+    suite="mobile",
+    task="mobile-question-answering",
+    protocol="load",
+    default_system="onnx",
+    quality=QualityTarget(metric="F1", reference=1.0, factor=0.93),
+    settings=single_stream(0),
+    specification=SPECIFICATION,
+)

@@ -1,0 +1,124 @@
+"""Rules on conditions: each passes and fails, says what to do, and grades as the field's app colours."""
+
+import numpy as np
+import pytest
+
+from gnomon.core.verdict import Check, Verdict
+from gnomon.loadgen.condition_checks import condition_checks, grade
+from gnomon.loadgen.conditions import Conditions, between, read_host
+from gnomon.loadgen.outcome import compute_outcome
+from gnomon.loadgen.samples import Samples
+from gnomon.loadgen.settings import NS_PER_MS, RunMode, Scenario, Settings
+
+QUICK = RunMode(name="quick", min_query_count=1, min_duration_s=1, cooldown_s=5)
+SUBMISSION = RunMode(name="submission", min_query_count=1, min_duration_s=1, official=True)
+SETTINGS = Settings(
+    scenario=Scenario.SINGLE_STREAM,
+    total_sample_count=10,
+    performance_sample_count=10,
+    target_latency_percentile=0.9,
+)
+
+
+def outcome(queries=1000, latency_ns=NS_PER_MS):
+    issued_ns = np.arange(queries, dtype=np.int64) * 10 * NS_PER_MS
+    return compute_outcome(
+        Samples(
+            np.arange(queries),
+            np.zeros(queries, dtype=np.int32),
+            issued_ns,
+            issued_ns,
+            issued_ns + latency_ns,
+        ),
+        SETTINGS,
+    )
+
+
+def failed(mode=QUICK, **conditions):
+    """The names of the rules that these conditions break."""
+    checks = condition_checks(Conditions(**conditions), outcome(), mode, "single-stream")
+    for check in checks:
+        assert check.passed or check.why
+    return [check.name for check in checks if not check.passed]
+
+
+def test_conditions_that_nobody_could_tell_break_no_rule():
+    assert failed() == []
+    assert failed(SUBMISSION) == []
+
+
+def test_a_benchmark_without_run_modes_is_not_judged_by_its_conditions():
+    assert condition_checks(Conditions(hidden_ms=1e3), outcome(), None, "single-stream") == []
+
+
+@pytest.mark.parametrize(
+    ("conditions", "broken"),
+    [
+        ({"cooldown_s": 4.9}, "cooldown"),
+        (
+            {"charging_start": False, "charging_end": True, "battery_level_start": 0.5},
+            "external_power",
+        ),
+        ({"battery_level_end": 0.1, "charging_end": False}, "battery"),
+        ({"temperature_c_start": 60.0, "temperature_c_end": 97.0}, "temperature"),
+        ({"hidden_ms": 20.0}, "uninterrupted"),
+        ({"clock_resolution_ns": 2e5}, "clock_resolution"),
+        ({"clock_drift_ppm": 5e3}, "clock_drift"),
+    ],
+)
+def test_each_rule_is_broken_by_its_own_condition(conditions, broken):
+    assert failed(**conditions) == [broken]
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"cooldown_s": 5.0},
+        {"charging_start": True, "charging_end": True, "battery_level_start": 1.0},
+        {"battery_level_end": 0.1, "charging_end": True},
+        {"temperature_c_start": 60.0, "temperature_c_end": 80.0},
+        {"clock_resolution_ns": 5e3},
+        {"clock_drift_ppm": -300.0},
+    ],
+)
+def test_good_conditions_break_none(conditions):
+    assert failed(**conditions) == []
+
+
+def test_a_submission_runs_on_battery_where_there_is_one():
+    plugged = {"charging_start": True, "charging_end": True}
+    assert failed(SUBMISSION, **plugged, battery_level_start=1.0) == ["external_power"]
+    assert (
+        failed(SUBMISSION, charging_start=False, charging_end=False, battery_level_start=0.9) == []
+    )
+
+
+def test_a_wall_clock_that_tells_milliseconds_is_no_drift_in_a_short_test():
+    short = outcome(queries=50)  # half a second
+    (check,) = [
+        check
+        for check in condition_checks(Conditions(clock_drift_ppm=4000.0), short, QUICK, "offline")
+        if check.name == "clock_drift"
+    ]
+    assert check.passed
+
+
+def verdict(*failures):
+    checks = [Check("answered", True, "all", "all")]
+    return Verdict("quick", (*checks, *(Check(name, False, "", "", "mend") for name in failures)))
+
+
+def test_grades_are_those_of_the_fields_app():
+    assert grade(verdict()) == "valid"
+    assert grade(verdict("min_queries", "max_duration")) == "semi-valid"
+    assert grade(verdict("cooldown")) == "semi-valid"
+    assert grade(verdict("min_queries", "early_stopping")) == "invalid"
+    assert grade(Verdict("quick", ())) == "invalid"
+
+
+def test_this_machine_can_be_read():
+    reading = read_host()
+    found = between(reading, read_host(), cooldown_s=None)
+    assert found.clock_resolution_ns == pytest.approx(1.0, rel=1e3)
+    assert found.temperature_c_start is None or 0 < found.temperature_c_start < 130
+    assert found.battery_level_start is None or 0 <= found.battery_level_start <= 1
