@@ -1,0 +1,231 @@
+"""Pages of results: the history with its filters, two devices side by side, reports; JSON and CSV.
+
+Made on the server from `gnomon.results.mobile_history`, without scripts. Addresses are relative to the
+folder that the routes are mounted under. What stands on these pages comes from other machines: jinja2
+escapes all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from gnomon.core.errors import (
+    MissingExtraError,
+    RunFolderError,
+    UnknownNameError,
+    UsageError,
+)
+from gnomon.core.run import RUN_FILE, Run
+from gnomon.core.version import __version__
+from gnomon.results.mobile_compare import newest, pairs, side_of
+from gnomon.results.mobile_history import SORTED_BY, History, Wanted
+from gnomon.results.mobile_rows import ResultRow
+from gnomon.results.mobile_table import as_csv, as_json, cells_of, value_text
+from gnomon.results.report import render, write_report
+
+try:
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import HTMLResponse, JSONResponse, Response
+    from starlette.routing import Route
+except ImportError:
+    raise MissingExtraError("starlette", "mobile", "serving results") from None
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_ROWS = 500
+"""On a page; JSON and CSV have all."""
+SORTINGS = (
+    ("started_at", "newest first"),
+    ("p90_ns", "lowest latency"),
+    ("throughput", "highest throughput"),
+    ("quality", "highest quality"),
+    ("device", "device"),
+    ("platform", "platform"),
+    ("framework", "framework"),
+    ("benchmark", "task"),
+    ("grade", "grade"),
+)
+DESCENDING = ("started_at", "throughput", "quality", "grade")
+FILTERS = ("device", "framework", "task", "platform", "since", "until")
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+REPORT_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; frame-ancestors 'none'; sandbox allow-scripts"
+)
+"""A report draws its charts by a script of its own, in a place from which it reaches nothing else here."""
+
+
+def routes(history: History) -> list[Route]:
+    """Routes of the pages of this history."""
+
+    def results(request: Request) -> Response:
+        return _results(history, request)
+
+    def compared(request: Request) -> Response:
+        return _compared(history, request)
+
+    def report(request: Request) -> Response:
+        return _report(history, str(request.path_params["run"]))
+
+    def data(request: Request) -> Response:
+        return _data(history, request)
+
+    return [
+        Route("/results", results),
+        Route("/results/compare", compared),
+        Route("/results/{run}/report", report),
+        Route("/api/results", data),
+    ]
+
+
+def _asked(request: Request) -> tuple[Wanted, str]:
+    """The filters and the column that are asked for; unknown queries are passed over."""
+    query = request.query_params
+    wanted = Wanted(**{name: query.get(name, "").strip()[:100] for name in FILTERS})
+    return wanted, query.get("sort") or SORTED_BY[0]
+
+
+def _results(history: History, request: Request) -> Response:
+    notes = history.refresh()
+    wanted, sort = _asked(request)
+    rows: list[ResultRow] = []
+    error = ""
+    try:
+        rows = history.rows(wanted, sort=sort, descending=sort in DESCENDING, limit=MOST_ROWS + 1)
+    except UsageError as refused:
+        error = str(refused)
+    if len(rows) > MOST_ROWS:
+        notes = (
+            *notes,
+            f"only the first {MOST_ROWS} are shown: narrow the filters, or take the CSV",
+        )
+    asked = {name: value for name, value in vars(wanted).items() if value}
+    if sort != SORTED_BY[0]:
+        asked["sort"] = sort
+    text = _page(
+        "mobile_results.html",
+        rows=[cells_of(row) for row in rows[:MOST_ROWS]],
+        wanted=wanted,
+        filtered=bool(asked),
+        query=urlencode(asked),
+        sort=sort,
+        sortings=SORTINGS,
+        devices=history.values("device"),
+        platforms=history.values("platform"),
+        tasks=history.values("benchmark"),
+        notes=notes,
+        error=error,
+    )
+    return _html(text, 422 if error else 200)
+
+
+def _compared(history: History, request: Request) -> Response:
+    notes = history.refresh()
+    query = request.query_params
+    picked = list(dict.fromkeys(query.getlist("pick")))
+    names = picked or [query.get("a", ""), query.get("b", "")]
+    if len(names) != 2 or not all(names):
+        raise UsageError(
+            f"a comparison is of two results, {len(list(filter(None, names)))} are chosen: tick two"
+        )
+    sides = [side_of(history, name) for name in names]
+    if picked and sides[0][0].session != sides[1][0].session:
+        # Two results of different sessions stand for all that was measured with them.
+        sides = [side_of(history, side[0].session) for side in sides]
+    shown = [list(newest(side).values()) for side in sides]
+    titles = [side[0].device for side in sides]
+    text = _page(
+        "mobile_compare.html",
+        first_name=titles[0],
+        second_name=titles[1],
+        sides=[
+            (letter, title, list(dict.fromkeys(row.setup for row in rows)))
+            for letter, title, rows in zip("AB", titles, shown, strict=True)
+        ],
+        pairs=pairs(sides[0], sides[1], history),
+        notes=(*notes, *_apart(*shown)),
+    )
+    return _html(text)
+
+
+def _apart(first: Sequence[ResultRow], second: Sequence[ResultRow]) -> list[str]:
+    """What differs between two sides besides the device, and a reader should know."""
+    found = []
+    for words, key in (("rules", "rules"), ("precision", "precision"), ("browser", "browser")):
+        mine, theirs = ({getattr(row, key) or "none" for row in side} for side in (first, second))
+        if mine != theirs:
+            found.append(f"{words}: A {', '.join(sorted(mine))}; B {', '.join(sorted(theirs))}")
+    if any(not row.official for row in (*first, *second)):
+        found.append("stand-in data: these figures are not comparable with published ones")
+    return found
+
+
+def _report(history: History, run: str) -> Response:
+    """The run's report, made if it is missing or older than the run's record."""
+    folder = history.run_folder(run)
+    if folder is None:
+        history.refresh()
+        folder = history.run_folder(run)
+    if folder is None:
+        raise HTTPException(404, f"no run {run[:80]!r}")
+    opened = Run.open(folder)
+    path = folder / "report.html"
+    if opened.status == "running":
+        return _html(render([opened]), policy=REPORT_POLICY)
+    if not path.exists() or path.stat().st_mtime_ns < (folder / RUN_FILE).stat().st_mtime_ns:
+        try:
+            write_report([opened], path)
+        except RunFolderError:  # a folder that may only be read
+            return _html(render([opened]), policy=REPORT_POLICY)
+    return _html(path.read_text(encoding="utf-8"), policy=REPORT_POLICY)
+
+
+def _data(history: History, request: Request) -> Response:
+    notes = history.refresh()
+    wanted, sort = _asked(request)
+    form = request.query_params.get("format", "json")
+    if form not in ("json", "csv"):
+        raise UnknownNameError("format", form, ("json", "csv"))
+    rows = history.rows(wanted, sort=sort, descending=sort in DESCENDING)
+    if form == "json":
+        return JSONResponse(as_json(rows, notes), headers={"Cache-Control": "no-store"})
+    return Response(
+        as_csv(rows),
+        media_type="text/csv; charset=utf-8",
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": 'attachment; filename="gnomon-results.csv"',
+        },
+    )
+
+
+def _html(text: str, status: int = 200, policy: str = PAGE_POLICY) -> Response:
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+    return HTMLResponse(text, status, headers)
+
+
+def _page(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(version=__version__, **values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("gnomon.results"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["value"] = value_text
+    return environment
