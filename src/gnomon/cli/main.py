@@ -52,6 +52,7 @@ app.add_typer(import_module("gnomon.cli.recommend").recommend, name="recommend")
 app.add_typer(import_module("gnomon.cli.federated").federated, name="federated")
 app.add_typer(import_module("gnomon.cli.tiny").tiny, name="tiny")
 app.add_typer(import_module("gnomon.cli.training").training, name="training")
+app.add_typer(import_module("gnomon.cli.mobile").mobile, name="mobile")
 
 
 # Typer carries its own copy of Click since 0.26, and before that used the installed one: the classes that

@@ -189,11 +189,14 @@ class History:
         """Do something with the index; if it is damaged, make it again first."""
         try:
             return act()
-        except _DamagedError:
+        except _Damaged:
             self._start_again()
             notes.append(f"the history {self._path} was damaged: it is made again from the runs")
+        try:
             self._index(notes)
             return act()
+        except _Damaged as error:
+            raise RunFolderError(str(error)) from None
 
     def _with(self, act: Callable[[sqlite3.Connection], Found]) -> Found:
         try:
@@ -201,7 +204,7 @@ class History:
                 return act(db)
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            kind = _DamagedError if code in _DAMAGED else RunFolderError
+            kind = _Damaged if code in _DAMAGED else RunFolderError
             raise kind(
                 f"the history {self._path} cannot be used ({error}): see that its folder can be written and "
                 f"that no other program holds it"
@@ -246,7 +249,7 @@ class History:
             yield
 
 
-class _DamagedError(RunFolderError):
+class _Damaged(Exception):  # noqa: N818 - never leaves this module
     """The index is no database, or not with our tables."""
 
 

@@ -1,0 +1,60 @@
+"""What a page sent of a test, as the load protocol takes it: times, faults, and answers to be scored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gnomon.core.errors import DataError, SettingsError, described
+from gnomon.core.task import IndexArray, Outputs
+from gnomon.loadgen.remote import Returned, scheduled_samples
+from gnomon.loadgen.settings import Mode, Settings
+from gnomon.web.catalogue import Offered
+from gnomon.web.upload import Upload
+
+
+def returned_of(offered: Offered, settings: Settings, upload: Upload) -> Returned:
+    """A test of this benchmark from the bytes of a page.
+
+    Raises:
+        SettingsError: It is another kind of test, or has another number of rows.
+        DataError: The task cannot make answers of the outputs, or score them.
+    """
+    if upload.kind != settings.mode.value:
+        raise SettingsError(
+            f"test {upload.test!r} is one of {settings.mode.value}, and {upload.kind} was sent"
+        )
+    if settings.mode is Mode.PERFORMANCE:
+        answers, conditions = None, upload.conditions
+    else:
+        rows = len(upload.issued_ns)
+        samples = scheduled_samples(settings, rows).astype(np.int64)
+        if not len(samples) == rows == settings.total_sample_count:
+            raise SettingsError(
+                f"test {upload.test!r} asks for {settings.total_sample_count} samples, {rows} came back: "
+                f"measure it again"
+            )
+        answers, conditions = _answers(offered, samples, upload), None
+    return Returned(
+        issued_ns=upload.issued_ns,
+        completed_ns=upload.completed_ns,
+        started_at=upload.started_at,
+        faults=upload.faults,
+        conditions=conditions,
+        answers=answers,
+    )
+
+
+def _answers(offered: Offered, samples: IndexArray, upload: Upload) -> Outputs:
+    """One answer a sample; scored once beforehand, so that what cannot be scored never goes on record."""
+    task = offered.task
+    try:
+        answers = task.model_answers(list(upload.outputs))
+        if len(answers) != len(samples):
+            raise DataError(f"{len(answers)} answers for {len(samples)} samples")
+        task.score(samples, [task.decode(task.encode(answer)) for answer in answers])
+    except Exception as error:  # whatever a task makes of arrays that it never expected
+        shapes = ", ".join(f"{output.dtype} {output.shape}" for output in upload.outputs)
+        raise DataError(
+            f"the outputs ({shapes}) are no answers that {task.name!r} can score: {described(error)}"
+        ) from error
+    return answers

@@ -1,0 +1,114 @@
+"""`gnomon mobile serve` as a process: what it prints, https on the network, Ctrl-C, refusals in one line."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from tests.web.page import small_runtime
+
+COMMAND = [sys.executable, "-m", "gnomon.cli.main", "mobile", "serve"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    small_runtime(folder / "gnomon")
+    return folder
+
+
+@contextmanager
+def serving(folder, cache, *arguments):
+    """The command on any free port; gives the process, which is stopped with Ctrl-C at the end."""
+    process = subprocess.Popen(
+        [*COMMAND, "--port", "0", *arguments],
+        cwd=folder,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.out, process.err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def fetched(address, **more):
+    """The status and text of an address."""
+    with urllib.request.urlopen(address, timeout=30, **more) as answer:
+        return answer.status, answer.read()
+
+
+def test_on_this_machine_it_serves_http_prints_the_address_and_ends_cleanly(tmp_path, cache):
+    with serving(tmp_path, cache) as process:
+        line = process.stdout.readline()
+        address = re.fullmatch(r"page +(http://127\.0\.0\.1:\d+/[\w-]{22}/)\n", line)[1]
+        assert fetched(f"{address}api/health")[0] == 200
+    assert process.returncode == 0
+    assert process.err == ""
+    assert process.out.endswith("stopped: the same command goes on with the sessions in progress\n")
+    assert "█" not in process.out  # a QR code is for terminals
+
+
+def test_on_the_network_it_serves_https_with_the_certificate_it_says(tmp_path, cache):
+    with serving(tmp_path, cache, "--lan", "--json") as process:
+        told = json.loads(process.stdout.readline())
+        assert told["secure_context"] is True
+        address = told["addresses"][0]
+        host, port = address.split("/")[2].rsplit(":", 1)
+        certificate = ssl.get_server_certificate((host, int(port)))
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest().upper()
+        assert told["fingerprint"].replace(":", "") == digest
+        trusting = ssl.create_default_context(cadata=certificate)
+        assert fetched(f"{address}api/health", context=trusting)[0] == 200
+    assert process.returncode == 0
+    assert process.out == ""
+
+
+def test_plain_http_on_the_network_says_what_it_costs(tmp_path, cache):
+    with serving(tmp_path, cache, "--lan", "--http", "--qr") as process:
+        printed = ""
+        while "Ctrl-C" not in printed:
+            printed += process.stdout.readline()
+    assert printed.split()[1].startswith("http://")
+    assert "one thread" in printed
+    assert "fingerprint" not in printed
+    assert "▀" in printed or "█" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--lan", "--host", "127.0.0.1"], "give one"),
+        (["--host", "192.0.2.77"], "--host"),
+        (["--runtime", "missing.tgz", "--out", "other"], "missing.tgz does not exist (--runtime)"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, cache, arguments, words):
+    empty = tmp_path / "cache"
+    found = subprocess.run(
+        [*COMMAND, "--port", "0", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_CACHE_HOME": str(empty)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert len(found.stderr.splitlines()) == 1
+    assert words in found.stderr

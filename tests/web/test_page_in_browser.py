@@ -1,0 +1,185 @@
+"""The page as a person meets it in a real browser: first look, interruptions, reloads, a lost server."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gnomon.core.run import find_runs
+from gnomon.results.check import check
+from gnomon.web import runtime_package
+from gnomon.web.runtime_package import INVENTORY_FILE, PACKAGE, VERSION, cache_folder
+from gnomon.web.serve import Asked, made_ready
+from tests.web.page import served, small_runtime
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+PHONE = {"width": 360, "height": 740}
+# No page can be put behind another in a headless browser, so the page is told that it was.
+HIDE = """(hidden) => {
+  Object.defineProperty(document, 'hidden', { get: () => hidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+OTHER_HOST = "--host-resolver-rules=MAP phone.test 127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", OTHER_HOST, *SOFTWARE_GPU]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory):
+    """A server whose runtime is a few bytes: enough to look at the page."""
+    cache = small_runtime(tmp_path_factory.mktemp("cache"))
+    with served(tmp_path_factory.mktemp("runs"), cache=cache) as found:
+        yield found
+
+
+@contextmanager
+def real_server(out: Path, port: int = 0):
+    """A server with the whole runtime, at this port; gives the page's address."""
+    with made_ready(Asked(port=port, out=out)) as ready:
+        server = ready.server()
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [ready.listener]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            yield ready.addresses[0]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def opened(browser, address: str, **context):
+    """The page at this address, in a window as wide as a small phone."""
+    page = browser.new_context(viewport=PHONE, **context).new_page()
+    page.goto(address)
+    page.get_by_role("heading", name="This device", exact=True).wait_for()
+    page.get_by_text("WebGPU: looking").wait_for(state="detached")
+    return page
+
+
+@pytest.mark.browser
+def test_the_page_fits_a_small_phone_and_paints_within_a_second(browser, address):
+    page = opened(browser, address)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    paints = page.evaluate("performance.getEntriesByType('paint').map((entry) => entry.startTime)")
+    assert paints
+    assert max(paints) < 1000
+
+
+@pytest.mark.browser
+def test_each_provider_has_its_verdict_and_automatic_takes_no_gpu_in_software(browser, address):
+    page = opened(browser, address)
+    providers = page.locator(".providers").inner_text()
+    assert "WebGPU: google swiftshader, in software" in providers
+    assert "SIMD" in providers
+    assert "WebNN: not in this browser" in providers
+    assert page.get_by_role("radio", name="Automatic now WebAssembly").is_checked()
+    assert page.get_by_role("radio", name="WebNN not here").is_disabled()
+
+
+@pytest.mark.browser
+def test_plain_http_from_another_machine_runs_one_thread_and_says_what_to_open(browser, address):
+    page = opened(browser, address.replace("127.0.0.1", "phone.test"))
+    providers = page.locator(".providers").inner_text()
+    assert "1 thread, SIMD: this page is not isolated (plain HTTP)" in providers
+    assert "open the https address for threads" in providers
+
+
+@pytest.mark.browser
+def test_everything_is_reached_by_keyboard_in_the_order_of_the_page(browser, address):
+    page = opened(browser, address)
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.name || document.activeElement.textContent")
+        )
+        if reached[-1] == "Start":
+            break
+    order = list(dict.fromkeys(reached))
+    assert order[:4] == ["mode", "task", "provider", "precision"]
+
+
+@pytest.mark.browser
+def test_every_control_has_a_name(browser, address):
+    page = opened(browser, address)
+    for role in ("radio", "checkbox", "button"):
+        for control in page.get_by_role(role).all():
+            snapshot = control.evaluate(
+                "(one) => one.labels?.[0]?.textContent.trim() || one.textContent.trim()"
+            )
+            assert snapshot, control
+
+
+@pytest.mark.browser
+def test_an_address_that_asks_for_what_is_not_there_says_what_is(browser, address):
+    page = browser.new_context().new_page()
+    page.goto(f"{address}?mode=eternal")
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert "there is no mode eternal" in alert.inner_text()
+    assert "quick, normal, submission" in alert.inner_text()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_session_survives_a_hidden_page_a_reload_and_a_server_that_goes_away(
+    browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runtime_package, "cache_folder", cache_folder)  # the whole runtime
+    if not (cache_folder() / f"{PACKAGE}-{VERSION}" / INVENTORY_FILE).exists():
+        pytest.skip("no ONNX Runtime Web here: run gnomon mobile serve once, which downloads it")
+    with real_server(tmp_path) as address:
+        page = opened(browser, f"{address}?tasks=mobile-super-resolution&provider=wasm")
+        page.get_by_text("Ready to run offline").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Start").click()
+        measuring = page.get_by_text("so far; at least 128 queries")
+        measuring.wait_for(timeout=60_000)
+        page.evaluate(HIDE, True)
+        page.evaluate(HIDE, False)
+        again = page.get_by_role("button", name="Measure it again")
+        again.wait_for()
+        again.click()
+        page.get_by_text("Cooling down: a warm device").wait_for()
+        measuring.wait_for(timeout=60_000)
+        page.reload()
+        page.get_by_role("button", name="Continue (0 of 2 tests done)").wait_for()
+    # The server is gone: the page opens all the same, and the session goes on.
+    page.reload()
+    page.get_by_role("button", name="Continue").click()
+    waiting = page.get_by_test_id("waiting")
+    waiting.wait_for(timeout=120_000)
+    page.get_by_text("Not judged yet").wait_for()
+    assert "results wait for the server" in waiting.inner_text()
+    port = int(address.split(":")[2].split("/")[0])
+    with real_server(tmp_path, port) as same:
+        assert same == address
+        page.evaluate("dispatchEvent(new Event('online'))")
+        page.get_by_role("link", name="Full report").wait_for(timeout=60_000)
+    (run,) = find_runs(tmp_path)
+    found = check(run)
+    assert found.disagreements == ()
+    conditions = run.record["measurements"]["single-stream"]["conditions"]
+    assert conditions["visibility_changes"] == 1
+    assert conditions["cooldown_s"] >= 5
