@@ -186,6 +186,7 @@ def folded(model: Reader) -> dict[str, NDArray[np.float32]]:
         "words.table": model.words.weight.detach().numpy(),
         "segments.table": model.segments.weight.detach().numpy(),
         "places": model.places.detach().numpy(),
+        "padding.table": np.array([-FARTHEST, 0], dtype=np.float32),
         "near": model.near.numpy()[None],
     }
 
@@ -234,10 +235,7 @@ def onnx_reader(arrays: Arrays) -> onnx.ModelProto:
     node("Gather", ["segments.table", "segments"], "segment")
     node("Add", ["word", "segment"], "token")
     value = node("Add", ["token", "places"], "placed")
-    node("Cast", ["mask"], "mask.float", to=TensorProto.FLOAT)
-    node("Sub", ["mask.float", constant("one", np.array(1, dtype=np.float32))], "mask.short")
-    farthest = constant("farthest", np.array(FARTHEST, dtype=np.float32))
-    node("Mul", ["mask.short", farthest], "padding")
+    node("Gather", ["padding.table", "mask"], "padding")
     node("Unsqueeze", ["padding", constant("axes", np.array([1, 2]))], "padding.spread")
     added = node("Add", ["padding.spread", "near"], "added")
     for block in range(LAYERS):
@@ -292,8 +290,7 @@ def tensorflow_reader(arrays: Arrays) -> Any:
         value = tf.gather(arrays["words.table"], tf.reshape(ids, [LENGTH]))
         value += tf.gather(arrays["segments.table"], tf.reshape(segments, [LENGTH]))
         value += arrays["places"]
-        padding = (tf.cast(mask, tf.float32) - 1.0) * FARTHEST
-        added = padding + arrays["near"][0]
+        added = tf.gather(arrays["padding.table"], mask) + arrays["near"][0]
         for block in range(LAYERS):
             parts = tf.reshape(dense(f"{block}.heads", value), [LENGTH, 3 * HEADS, DEPTH])
             queries, keys, values = tf.split(tf.transpose(parts, [1, 0, 2]), 3)

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 import gnomon
 from gnomon.core.errors import DataError, SettingsError, UnknownNameError
 from gnomon.core.run import Run, find_runs
+from gnomon.core.task import make_task
 from gnomon.results.check import check
 from gnomon.systems.onnx import OnnxSystem
 from gnomon.tasks.digits import Digits
@@ -69,6 +70,34 @@ def test_it_says_which_model_on_which_runtime_it_is():
     assert (described["threads"], described["batch_size"]) == (2, 8)
 
 
+def test_a_precision_is_the_tasks_model_of_that_precision():
+    task = make_task("mobile-classification")
+    system = OnnxSystem(precision="int8")
+    system.load(task, EVERY[:8])
+    described = system.describe()
+    assert described["model"] == task.model("onnx-int8").name
+    expected = {"framework": "ONNX Runtime", "accelerator": "CPU", "precision": "int8"}
+    assert described.items() >= expected.items()
+
+
+def test_a_model_of_several_inputs_and_outputs_is_fed_and_read_as_the_task_says():
+    task = make_task("mobile-question-answering")
+    system = OnnxSystem()
+    asked = np.array([5, 2, 9])
+    system.load(task, EVERY[:10])
+    session = onnxruntime.InferenceSession(task.model("onnx"), providers=["CPUExecutionProvider"])
+    fed = dict(
+        zip(
+            [given.name for given in session.get_inputs()],
+            task.model_inputs(task.inputs(asked)),
+            strict=True,
+        )
+    )
+    expected = task.model_answers(session.run(None, fed))
+    np.testing.assert_allclose(system.predict(asked), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(system.predict(asked[1:2])[0], expected[1], rtol=1e-4, atol=1e-4)
+
+
 def test_what_it_is_goes_into_the_run_once_it_is_known(tmp_path):
     run = accuracy_run(tmp_path)
     described = Run.open(run.path).record["system"]["description"]
@@ -118,7 +147,7 @@ NO_MODEL = {
     ),
     "two inputs": (
         lambda path: reduce_model(path, inputs=2),
-        "has inputs images0, images1; a model with one input is needed",
+        "has inputs images0, images1; task 'digits' gives 1",
     ),
     "fixed batch of five": (
         lambda path: reduce_model(path, batch=5),
@@ -156,6 +185,11 @@ def test_a_model_with_too_few_classes_is_found_when_its_answers_are_scored(tmp_p
     [
         ({"threads": 0}, "threads must be a whole number of at least 1, got 0"),
         ({"threads": "two"}, "threads must be a whole number of at least 1, got 'two'"),
+        ({"precision": "int4"}, "precision must be one of fp32, fp16, int8, got 'int4'"),
+        (
+            {"model": "m.onnx", "precision": "int8"},
+            "a model of your own has its precision in ONNX Runtime: leave out int8",
+        ),
         ({"batch_size": -3}, "batch_size must be a whole number of at least 1, got -3"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gnomon.core.run import find_runs
+from gnomon.core.run import Run, find_runs
 from gnomon.results.check import check
 from gnomon.web import runtime_package
 from gnomon.web.runtime_package import INVENTORY_FILE, PACKAGE, VERSION, cache_folder
@@ -177,9 +177,8 @@ def test_a_session_survives_a_hidden_page_a_reload_and_a_server_that_goes_away(
         assert same == address
         page.evaluate("dispatchEvent(new Event('online'))")
         page.get_by_role("link", name="Full report").wait_for(timeout=60_000)
-    (run,) = find_runs(tmp_path)
-    found = check(run)
-    assert found.disagreements == ()
-    conditions = run.record["measurements"]["single-stream"]["conditions"]
+    (folder,) = find_runs(tmp_path)
+    assert check(folder).disagreements == ()
+    conditions = Run.open(folder).record["measurements"]["single-stream"]["conditions"]
     assert conditions["visibility_changes"] == 1
     assert conditions["cooldown_s"] >= 5

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from gnomon.cli.training_options import parse_hyperparameters
-from gnomon.core.errors import SettingsError
+from gnomon.core.errors import DataError, SettingsError
 from gnomon.core.protocol import Protocol
 from gnomon.core.registry import BENCHMARKS, PROTOCOLS
+from gnomon.core.spec import Benchmark
 
 OPTION_OF = {
     "target_latency": "target_latency_ms",
@@ -29,7 +33,7 @@ OPTION_OF = {
 }
 """The protocol's name of an option, where it is another than on the command line."""
 NOT_OF_THE_PROTOCOL = {
-    *("benchmark", "system", "board", "embedding", "compression", "system_option"),
+    *("benchmark", "system", "board", "precision", "embedding", "compression", "system_option"),
     *("data", "out", "report", "json"),
 }
 
@@ -91,7 +95,71 @@ def asked_system(
     return name, chosen | options
 
 
-def embeddings_asked(kinds: list[str] | None, compression: int | None) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Asked:
+    """One run that was asked for: the system's name (None: the benchmark's own) and its options."""
+
+    system: str | None
+    options: dict[str, Any]
+
+
+def runs_asked(
+    system: str | None,
+    options: Mapping[str, Any],
+    precision: str | None,
+    embeddings: list[str] | None,
+    compression: int | None,
+) -> list[Asked]:
+    """A run for each system, precision and embedding; systems and precisions are separated by commas."""
+    return [
+        Asked(name, {**options, **precise, **embedding})
+        for name in (system.split(",") if system else [None])
+        for precise in _precisions_asked(precision)
+        for embedding in _embeddings_asked(embeddings, compression)
+    ]
+
+
+def those_with_models(benchmark: str, data: Path | None, asked: list[Asked]) -> list[Asked]:
+    """Those of several runs that there is a model for, all others being told in a line each.
+
+    Raises:
+        UsageError: A system's name, option or package is wrong: nothing is measured then.
+        DataError: There is a model for none.
+    """
+    from gnomon.core.execute import require_system
+    from gnomon.core.task import make_task
+    from gnomon.core.under_test import closed_at_the_end, make_system
+    from gnomon.systems.model_file import ModelFileSystem
+
+    if len(asked) == 1:
+        return asked
+    for each in asked:
+        require_system(benchmark, each.system, each.options)
+    declared: Benchmark = BENCHMARKS.load(benchmark)
+    task = make_task(declared.task, data)
+    kept, lacking = [], []
+    for each in asked:
+        made = make_system(protocol_of(benchmark), declared, each.system, each.options)
+        with closed_at_the_end(made):
+            try:
+                if isinstance(made, ModelFileSystem):
+                    made.model_file(task)
+            except DataError as error:
+                lacking.append(error)
+                typer.echo(f"left out: {made.name} {made.precision}: {error}", err=True)
+            else:
+                kept.append(each)
+    if not kept:
+        raise lacking[0]
+    return kept
+
+
+def _precisions_asked(precision: str | None) -> list[dict[str, Any]]:
+    """The option of each precision; one that takes no option if none was named."""
+    return [{"precision": name} for name in precision.split(",")] if precision else [{}]
+
+
+def _embeddings_asked(kinds: list[str] | None, compression: int | None) -> list[dict[str, Any]]:
     """The options of each embedding to measure; one that takes no options if none was named."""
     if not kinds:
         return [{} if compression is None else {"compression": compression}]

@@ -6,13 +6,17 @@ import json as json_module
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from gnomon.cli.progress import ProgressLine, progress_line
 from gnomon.core.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def watched() -> Iterator[ProgressLine | None]:
 def end_with(finished: Sequence[Run], *, report: bool, json: bool) -> NoReturn:
     """Write the report if asked to, print the runs, and exit with 0 if all are VALID, 1 if not.
 
-    Several runs are compared, the first being the baseline.
+    Several runs are compared, the first being the baseline; those of several frameworks stand in one table.
     """
     written = None
     if report:
@@ -35,11 +39,22 @@ def end_with(finished: Sequence[Run], *, report: bool, json: bool) -> NoReturn:
 
         written = write_report(finished, finished[-1].path / "report.html")
     if json:
-        told = [_as_json(run, written) for run in finished]
-        typer.echo(json_module.dumps(told[0] if len(told) == 1 else told, indent=2))
+        typer.echo(json_module.dumps(_all_as_json(finished, written), indent=2))
     else:
         _print(finished, written)
     raise typer.Exit(0 if all(run.verdict.valid for run in finished) else 1)
+
+
+def _all_as_json(finished: Sequence[Run], written: Path | None) -> Any:
+    """One run as an object, several as a list; with the rows of their table if they have one."""
+    from gnomon.results.frameworks import framework_rows, of_frameworks
+
+    told = [_as_json(run, written) for run in finished]
+    if len(told) == 1:
+        return told[0]
+    if of_frameworks(finished):
+        return {"runs": told, "frameworks": [asdict(row) for row in framework_rows(finished)]}
+    return told
 
 
 def _as_json(run: Run, written: Path | None) -> dict[str, Any]:
@@ -55,9 +70,21 @@ def _as_json(run: Run, written: Path | None) -> dict[str, Any]:
 def _print(finished: Sequence[Run], written: Path | None) -> None:
     from rich.console import Console
 
-    from gnomon.results.table import run_view
+    from gnomon.results.frameworks import of_frameworks
 
     console = Console()
+    if len(finished) > 1 and of_frameworks(finished):
+        _print_frameworks(console, finished)
+    else:
+        _print_each(console, finished)
+    if written:
+        console.print(f"report      {written}", highlight=False, soft_wrap=True)
+
+
+def _print_each(console: Console, finished: Sequence[Run]) -> None:
+    """Every run by itself, then what differs between them."""
+    from gnomon.results.table import run_view
+
     for run in finished:
         console.print(run_view(run))
         console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
@@ -68,5 +95,15 @@ def _print(finished: Sequence[Run], written: Path | None) -> None:
         console.print()
         for part in comparison_view(compare(finished)):
             console.print(part, highlight=False)
-    if written:
-        console.print(f"report      {written}", highlight=False, soft_wrap=True)
+
+
+def _print_frameworks(console: Console, finished: Sequence[Run]) -> None:
+    """One table of all, then where each lies and what to change about it."""
+    from gnomon.results.frameworks import framework_table
+    from gnomon.results.table import failure_lines
+
+    console.print(framework_table(finished))
+    for run in finished:
+        console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
+        for line in failure_lines(run.verdict):
+            console.print(line)

@@ -10,7 +10,13 @@ import typer
 from gnomon.cli import federated_options as fed
 from gnomon.cli import tiny_options as tiny
 from gnomon.cli import training_options as training
-from gnomon.cli.asked import asked_system, embeddings_asked, given_options, protocol_of
+from gnomon.cli.asked import (
+    asked_system,
+    given_options,
+    protocol_of,
+    runs_asked,
+    those_with_models,
+)
 from gnomon.cli.ending import end_with, watched
 from gnomon.core.registry import BENCHMARKS, SYSTEMS
 
@@ -167,9 +173,18 @@ def run(
     system: Annotated[
         str | None,
         typer.Option(
-            help="What to measure it on; see `gnomon list`.",
+            help="What to measure it on; see `gnomon list`. Several, separated by commas, are measured one "
+            "after the other and put in one table.",
             rich_help_panel=SYSTEM,
             autocompletion=_system_names,
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="fp32, fp16 or int8: which of the task's models; several, separated by commas, are "
+            "measured one after the other.",
+            rich_help_panel=SYSTEM,
         ),
     ] = None,
     model: Annotated[
@@ -276,7 +291,6 @@ def run(
     Exits with 0 if the run is VALID under its rules, 1 if it is INVALID, 2 if it was asked for
     something that cannot be done. Ctrl-C keeps what was measured and marks the run aborted.
     """
-    from gnomon.core.execute import require_system
     from gnomon.core.execute import run as carry_out
 
     protocol = protocol_of(benchmark)
@@ -284,15 +298,14 @@ def run(
     system, system_options = asked_system(protocol, system, board, system_option or [])
     if model is not None and "model" not in protocol.options.model_fields:
         system_options["model"] = model
-    wanted = [system_options | chosen for chosen in embeddings_asked(embedding, compression)]
-    for each in wanted[1:]:
-        require_system(benchmark, system, each)
+    asked = runs_asked(system, system_options, precision, embedding, compression)
+    wanted = those_with_models(benchmark, data, asked)
     with watched() as line:
         finished = [
             carry_out(
                 benchmark,
-                system=system,
-                system_options=each,
+                system=each.system,
+                system_options=each.options,
                 data=data,
                 out=out,
                 observer=line,

@@ -1,0 +1,50 @@
+// Numbers as a person reads them: three digits that count, the unit beside, the same everywhere.
+
+/** @param {number} value @param {number} digits */
+function digits(value, digits = 3) {
+  if (value === 0) return '0';
+  const whole = Math.floor(Math.log10(Math.abs(value))) + 1;
+  const decimals = Math.max(0, digits - whole);
+  return value.toLocaleString('en', { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+}
+
+/** @param {number} bytes */
+export function size(bytes) {
+  if (bytes < 1e3) return `${bytes} B`;
+  if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** @param {number} nanoseconds */
+export function latency(nanoseconds) {
+  if (nanoseconds < 1e3) return `${digits(nanoseconds)} ns`;
+  if (nanoseconds < 1e6) return `${digits(nanoseconds / 1e3)} µs`;
+  if (nanoseconds < 1e9) return `${digits(nanoseconds / 1e6)} ms`;
+  return `${digits(nanoseconds / 1e9)} s`;
+}
+
+/** @param {number} per_s */
+export function rate(per_s) {
+  return digits(per_s);
+}
+
+/** @param {number} seconds */
+export function seconds(seconds) {
+  return `${seconds.toFixed(1)} s`;
+}
+
+/** A wait or an estimate: whole seconds below a minute and a half, then minutes. @param {number} seconds */
+export function wait(seconds) {
+  const whole = Math.ceil(seconds);
+  return whole < 90 ? `${whole} s` : `${Math.round(whole / 60)} min`;
+}
+
+/** A figure of quality: a percentage where it is a fraction, else with its unit. @param {number} value @param {string} unit */
+export function quality(value, unit) {
+  return unit ? `${value.toFixed(2)} ${unit}` : `${(value * 100).toFixed(2)} %`;
+}
+
+/** @param {number} count @param {string} one @param {string} [several] */
+export function count(count, one, several = `${one}s`) {
+  return `${count.toLocaleString('en')} ${count === 1 ? one : several}`;
+}
