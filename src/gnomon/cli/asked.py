@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import typer
 
 from gnomon.cli.training_options import parse_hyperparameters
-from gnomon.core.errors import DataError, SettingsError
+from gnomon.core.errors import DataError, GnomonWarning, SettingsError
 from gnomon.core.protocol import Protocol
 from gnomon.core.registry import BENCHMARKS, PROTOCOLS
 from gnomon.core.spec import Benchmark
@@ -29,18 +30,50 @@ OPTION_OF = {
     "issue_same": "performance_issue_same",
     "issue_same_index": "performance_issue_same_index",
     "stall_timeout": "stall_timeout_s",
+    "cooldown": "cooldown_s",
     "set_": "hyperparameters",
 }
 """The protocol's name of an option, where it is another than on the command line."""
 NOT_OF_THE_PROTOCOL = {
     *("benchmark", "system", "board", "precision", "embedding", "compression", "system_option"),
-    *("data", "out", "report", "json"),
+    *("data", "task_file", "out", "report", "json"),
 }
 
 
-def protocol_of(benchmark: str) -> Protocol:
+@dataclass(frozen=True)
+class AskedBenchmark:
+    """What is to be measured, on which data and model; None is the task's own."""
+
+    benchmark: Benchmark
+    data: Path | None
+    model: Path | None
+
+
+def benchmark_asked(
+    name: str, task_file: Path | None, data: Path | None, model: Path | None
+) -> AskedBenchmark:
+    """The benchmark of this name: registered, or of a task file, which may bring data and model.
+
+    Raises:
+        UnknownNameError: There is none.
+        DataError: The task file cannot be read, or names data that is missing.
+    """
+    if task_file is None:
+        return AskedBenchmark(BENCHMARKS.load(name), data, model)
+    from gnomon.suites.task_file import OwnTask, benchmark_from, read_task_file, task_named
+
+    entry = task_named(read_task_file(task_file), name)
+    found = benchmark_from(entry, data)
+    for note in found.notes:
+        warnings.warn(note, GnomonWarning, stacklevel=2)
+    own = isinstance(entry, OwnTask)  # of the app's files --data is where their parts lie
+    brought = data if own and data is not None else found.data
+    return AskedBenchmark(found.benchmark, brought, model or found.model)
+
+
+def protocol_of(benchmark: Benchmark) -> Protocol:
     """How this benchmark is measured."""
-    protocol: Protocol = PROTOCOLS.load(BENCHMARKS.load(benchmark).protocol)
+    protocol: Protocol = PROTOCOLS.load(benchmark.protocol)
     return protocol
 
 
@@ -119,7 +152,7 @@ def runs_asked(
     ]
 
 
-def those_with_models(benchmark: str, data: Path | None, asked: list[Asked]) -> list[Asked]:
+def those_with_models(benchmark: Benchmark, data: Path | None, asked: list[Asked]) -> list[Asked]:
     """Those of several runs that there is a model for, all others being told in a line each.
 
     Raises:
@@ -135,11 +168,10 @@ def those_with_models(benchmark: str, data: Path | None, asked: list[Asked]) -> 
         return asked
     for each in asked:
         require_system(benchmark, each.system, each.options)
-    declared: Benchmark = BENCHMARKS.load(benchmark)
-    task = make_task(declared.task, data)
+    task = make_task(benchmark.task, data)
     kept, lacking = [], []
     for each in asked:
-        made = make_system(protocol_of(benchmark), declared, each.system, each.options)
+        made = make_system(protocol_of(benchmark), benchmark, each.system, each.options)
         with closed_at_the_end(made):
             try:
                 if isinstance(made, ModelFileSystem):

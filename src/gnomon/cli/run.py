@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from gnomon.cli import federated_options as fed
+from gnomon.cli import mobile_options as mobile
 from gnomon.cli import tiny_options as tiny
 from gnomon.cli import training_options as training
 from gnomon.cli.asked import (
     asked_system,
+    benchmark_asked,
     given_options,
     protocol_of,
     runs_asked,
@@ -52,7 +54,8 @@ def run(
     rules: Annotated[
         str,
         typer.Option(
-            help="quick, or official for the field's own minimums.", rich_help_panel=SCENARIO
+            help="quick, or official for the field's own minimums. Mobile: quick, normal or submission.",
+            rich_help_panel=SCENARIO,
         ),
     ] = "quick",
     quick: Annotated[
@@ -179,14 +182,6 @@ def run(
             autocompletion=_system_names,
         ),
     ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="fp32, fp16 or int8: which of the task's models; several, separated by commas, are "
-            "measured one after the other.",
-            rich_help_panel=SYSTEM,
-        ),
-    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -226,6 +221,9 @@ def run(
             rich_help_panel=SYSTEM,
         ),
     ] = None,
+    precision: mobile.Precision = None,
+    task_file: mobile.TaskFile = None,
+    cooldown: mobile.Cooldown = None,
     board: tiny.Board = None,
     energy: tiny.Energy = None,
     iterations: tiny.Iterations = None,
@@ -293,20 +291,21 @@ def run(
     """
     from gnomon.core.execute import run as carry_out
 
-    protocol = protocol_of(benchmark)
+    chosen = benchmark_asked(benchmark, task_file, data, model)
+    protocol = protocol_of(chosen.benchmark)
     options = given_options(context, benchmark, protocol)
     system, system_options = asked_system(protocol, system, board, system_option or [])
-    if model is not None and "model" not in protocol.options.model_fields:
-        system_options["model"] = model
+    if chosen.model is not None and "model" not in protocol.options.model_fields:
+        system_options["model"] = chosen.model
     asked = runs_asked(system, system_options, precision, embedding, compression)
-    wanted = those_with_models(benchmark, data, asked)
+    wanted = those_with_models(chosen.benchmark, chosen.data, asked)
     with watched() as line:
         finished = [
             carry_out(
-                benchmark,
+                chosen.benchmark,
                 system=each.system,
                 system_options=each.options,
-                data=data,
+                data=chosen.data,
                 out=out,
                 observer=line,
                 **options,

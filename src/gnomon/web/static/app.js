@@ -72,6 +72,7 @@ async function showStart(page, at_once = false) {
     await keeper.begin(startSession(catalogue, page.choice, { ...newIdentity(), now_ms: Date.now() }));
     await run(page);
   };
+  let loadAhead = () => {}; // until it is known what this browser can run, and where it is kept
   const start = startScreen({
     catalogue,
     choice: page.choice,
@@ -105,7 +106,7 @@ async function showStart(page, at_once = false) {
   start.showProbes(probes);
   // Only what is fetched from then on is kept for use without the server.
   await page.kept;
-  const loadAhead = () => {
+  loadAhead = () => {
     stopLoading();
     stopLoading = preload(catalogue, probes, page.choice, schedules, (progress) => start.showLoading(progress, offline));
   };

@@ -32,7 +32,7 @@ const GRADES = /** @type {Record<string, {word: string, meaning: string}>} */ ({
 export function resultsScreen({ catalogue, session, delivery, onAgain, onDownload }) {
   const tasks = catalogue.tasks.filter(({ benchmark }) => session.runs[benchmark]);
   const judged = tasks.some(({ benchmark }) => session.runs[benchmark].verdict);
-  const official = tasks.every((task) => task.official);
+  const stand_ins = tasks.filter(({ official }) => !official);
   return [
     element(
       'header',
@@ -41,8 +41,8 @@ export function resultsScreen({ catalogue, session, delivery, onAgain, onDownloa
       element('p', { class: 'quiet' }, headline(catalogue, session)),
     ),
     deliveryLine(delivery),
-    !official && standInNote(catalogue),
     element('div', { class: 'cards' }, ...tasks.map((task) => card(task, session))),
+    stand_ins.length > 0 && standInNote(stand_ins),
     element(
       'nav',
       { class: 'buttons', 'aria-label': 'More about these results' },

@@ -12,6 +12,7 @@ import { estimateSeconds, testsDone } from './session.js';
 /** @typedef {import('./types.js').Precision} Precision */
 /** @typedef {import('./types.js').Probe} Probe */
 /** @typedef {import('./types.js').ProviderName} ProviderName */
+/** @typedef {import('./types.js').Task} Task */
 /** @typedef {import('./session.js').Session} Session */
 
 const PRECISIONS = /** @type {const} */ ({
@@ -100,7 +101,7 @@ export function startScreen(given) {
   );
   providers.replaceChildren(option('provider', 'auto', 'Automatic', 'looking…', true, choose));
 
-  const stand_in = catalogue.tasks.some(({ official }) => !official);
+  const stand_ins = catalogue.tasks.filter(({ official }) => !official);
   const screen = [
     element('header', { class: 'top' }, masthead(), introduction()),
     unfinished(given),
@@ -120,7 +121,7 @@ export function startScreen(given) {
       fieldset('Runs on', [providers]),
       fieldset('Precision', [element('div', { class: 'choices wide' }, ...precisionOptions(catalogue, choice, choose))]),
     ),
-    stand_in && standInNote(catalogue),
+    stand_ins.length > 0 && standInNote(stand_ins),
     element('div', { class: 'dock' }, bar, element('div', { class: 'dock-row' }, element('div', {}, cost, readiness), start)),
   ];
   refresh();
@@ -260,16 +261,20 @@ function option(name, value, title, remark, checked, choose, disabled = false) {
   );
 }
 
-/** @param {Catalogue} catalogue */
-export function standInNote(catalogue) {
-  const sources = [...new Set(catalogue.tasks.filter(({ official }) => !official).map((task) => task.data_source))];
+/** @param {Task[]} tasks   Those on stand-in data; at least one. */
+export function standInNote(tasks) {
   return element(
     'div',
     { class: 'note' },
     element('b', {}, 'Stand-in data. '),
-    'These tasks run on data made to stand in for the official data sets, with small models. Results compare devices ' +
-      'measured with this page; they are not comparable with published MLPerf results. ',
-    element('span', { class: 'small' }, `Data: ${sources.join('; ')}.`),
+    'Results compare devices measured with this page. They are not comparable with published MLPerf results: the ' +
+      'data only stands in for the official sets, and the models are small.',
+    element(
+      'details',
+      {},
+      element('summary', {}, 'Which data'),
+      element('ul', {}, ...tasks.map(({ title, data_source }) => element('li', {}, `${title}: ${data_source}`))),
+    ),
   );
 }
 
