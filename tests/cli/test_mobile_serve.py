@@ -16,6 +16,7 @@ import pytest
 from tests.web.page import small_runtime
 
 COMMAND = [sys.executable, "-m", "gnomon.cli.main", "mobile", "serve"]
+AUTHORITY = "runs/.mobile/authority.pem"
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +74,14 @@ def test_on_the_network_it_serves_https_with_the_certificate_it_says(tmp_path, c
         certificate = ssl.get_server_certificate((host, int(port)))
         digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest().upper()
         assert told["fingerprint"].replace(":", "") == digest
-        trusting = ssl.create_default_context(cadata=certificate)
+        trusting = ssl.create_default_context(cadata=(tmp_path / AUTHORITY).read_text())
         assert fetched(f"{address}api/health", context=trusting)[0] == 200
+        status, authority = fetched(f"{address}authority.crt", context=trusting)
+        assert status == 200
+        assert (
+            ssl.DER_cert_to_PEM_cert(authority).split()
+            == (tmp_path / AUTHORITY).read_text().split()
+        )
     assert process.returncode == 0
     assert process.out == ""
 

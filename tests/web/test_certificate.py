@@ -5,9 +5,11 @@ import ssl
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gnomon.web.addresses import Reachable, is_loopback, reachable_under
-from gnomon.web.certificate import LIFETIME, certificate_for
+from gnomon.web.authority import authority_for
+from gnomon.web.certificate import LIFETIME, Certificate, _make, certificate_for
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
 AT_HOME = Reachable(("192.168.1.5",), ("192.168.1.5",), ("laptop", "laptop.local"))
@@ -32,14 +34,60 @@ def test_it_names_every_address_and_name_and_python_can_serve_with_it(tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.certificate, made.key)
     read = x509.load_pem_x509_certificate(made.certificate.read_bytes())
-    digest = ssl.PEM_cert_to_DER_cert(made.certificate.read_text())
-    assert made.fingerprint.replace(":", "").lower() == hashlib.sha256(digest).hexdigest()
+    digest = hashlib.sha256(read.public_bytes(Encoding.DER)).hexdigest()
+    assert made.fingerprint.replace(":", "").lower() == digest
     assert read.not_valid_after_utc - read.not_valid_before_utc < timedelta(days=825)
+
+
+def shaken_hands(server, trusted, host):
+    """Whether a client that trusts this authority alone accepts the server under this name, in memory."""
+    context = ssl.create_default_context(cadata=trusted)
+    accepting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    accepting.load_cert_chain(server.certificate, server.key)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname=host)
+    answering = accepting.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for end in (client, answering):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError:
+                return False
+    return True
+
+
+def test_whoever_trusts_the_authority_accepts_the_server_and_goes_on_doing_so(tmp_path):
+    made = certificate_for(AT_HOME, tmp_path)
+    assert shaken_hands(made, made.authority, "192.168.1.5")
+    assert shaken_hands(made, made.authority, "laptop.local")
+    assert not shaken_hands(made, made.authority, "192.168.1.6")
+    moved = certificate_for(Reachable(("10.0.0.7",), ("10.0.0.7",), AT_HOME.names), tmp_path)
+    assert moved.authority == made.authority
+    assert shaken_hands(moved, made.authority, "10.0.0.7")
+
+
+def test_the_authority_cannot_vouch_for_others(tmp_path):
+    made = certificate_for(AT_HOME, tmp_path)
+    posing = certificate_for(
+        Reachable(("bank.example",), ("8.8.8.8",), ("bank.example",)), tmp_path
+    )
+    assert posing.authority != made.authority  # the kept one may not name it
+    now = datetime.now(UTC)
+    (tmp_path / "other").mkdir()
+    authority = authority_for(AT_HOME, tmp_path / "other", now)
+    files = tmp_path / "bank.pem", tmp_path / "bank-key.pem"
+    bank = Reachable(("bank.example",), (), ("bank.example",))
+    _make(bank, authority, *files, now)
+    forged = Certificate(*files, "", now, authority.der)
+    assert not shaken_hands(forged, authority.der, "bank.example")
 
 
 def test_only_its_owner_can_read_the_files(tmp_path):
     made = certificate_for(AT_HOME, tmp_path)
-    assert {path.stat().st_mode & 0o777 for path in (made.certificate, made.key)} == {0o600}
+    assert made.key in set(tmp_path.iterdir())
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_it_is_kept_while_it_serves(tmp_path):

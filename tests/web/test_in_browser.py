@@ -11,7 +11,7 @@ from gnomon.core.run import find_runs
 from gnomon.results.check import check
 from gnomon.web import serve
 from gnomon.web.app import Parts
-from gnomon.web.runtime_package import INVENTORY_FILE, PACKAGE, VERSION, cache_folder
+from gnomon.web.runtime_package import cache_folder
 from tests.web.page import served, small_runtime
 
 CHROMIUM = (
@@ -72,10 +72,7 @@ def test_a_worker_may_make_functions_of_text_and_a_page_may_not(browser, tmp_pat
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_page_measures_a_benchmark_and_the_run_agrees_with_itself(browser, tmp_path):
-    cache = cache_folder()
-    if not (cache / f"{PACKAGE}-{VERSION}" / INVENTORY_FILE).exists():
-        pytest.skip("no ONNX Runtime Web here: run gnomon mobile serve once, which downloads it")
-    with served(tmp_path, cache=cache) as address:
+    with served(tmp_path, cache=cache_folder()) as address:
         page = browser.new_context().new_page()
         refused = []
         page.on("response", lambda answer: answer.status >= 400 and refused.append(answer.url))

@@ -13,7 +13,7 @@ import pytest
 from gnomon.core.run import Run, find_runs
 from gnomon.results.check import check
 from gnomon.web import runtime_package
-from gnomon.web.runtime_package import INVENTORY_FILE, PACKAGE, VERSION, cache_folder
+from gnomon.web.runtime_package import cache_folder
 from gnomon.web.serve import Asked, made_ready
 from tests.web.page import served, small_runtime
 
@@ -148,8 +148,6 @@ def test_a_session_survives_a_hidden_page_a_reload_and_a_server_that_goes_away(
     browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(runtime_package, "cache_folder", cache_folder)  # the whole runtime
-    if not (cache_folder() / f"{PACKAGE}-{VERSION}" / INVENTORY_FILE).exists():
-        pytest.skip("no ONNX Runtime Web here: run gnomon mobile serve once, which downloads it")
     with real_server(tmp_path) as address:
         page = opened(browser, f"{address}?tasks=mobile-super-resolution&provider=wasm")
         page.get_by_text("Ready to run offline").wait_for(timeout=60_000)

@@ -32,7 +32,8 @@ _WARNING = (
     "warning     The phone will say that the connection is not private: the certificate was made",
     "            here, and nobody else vouches for it. Choose Advanced, then Proceed (Chrome), Accept",
     "            the Risk (Firefox), or Show Details, then visit this website (Safari). Measuring needs",
-    "            no more; Chrome keeps the page for use offline only if it trusts the certificate.",
+    "            no more. To use the page offline too, open the address with authority.crt at its end and",
+    "            install it as a CA certificate: it can vouch for private networks only.",
 )
 _COSTS = (
     "plain http  Browsers give such a page one thread, a coarse clock, no service worker and no wake",

@@ -60,6 +60,8 @@ class Parts:
     campaign: Campaign
     history: History
     static: Path = STATIC
+    authority: bytes | None = None
+    """Who vouches for https, DER: for phones that are to trust it."""
 
 
 def make_app(parts: Parts, token: str) -> ASGIApp:
@@ -74,6 +76,7 @@ def make_app(parts: Parts, token: str) -> ASGIApp:
         routes=[
             *_page(parts.static),
             *_runtime(parts.runtime),
+            *_authority(parts.authority),
             *_catalogue(parts.catalogue),
             *SessionRoutes(parts.campaign).routes(),
             *results_routes(parts.history),
@@ -130,6 +133,14 @@ def _runtime(runtime: RuntimePackage) -> list[BaseRoute]:
         return answer_file(request, plain, zipped, runtime.sha256[name])
 
     return [Route("/ort/{name}", ort)]
+
+
+def _authority(certificate: bytes | None) -> list[BaseRoute]:
+    """What a phone installs so that it trusts the server; nothing where there is no https."""
+    if certificate is None:
+        return []
+    sent = Response(certificate, media_type="application/x-x509-ca-cert")
+    return [Route("/authority.crt", lambda _: sent)]
 
 
 def _catalogue(catalogue: Catalogue) -> list[BaseRoute]:

@@ -1,6 +1,7 @@
 """A certificate made on the spot, so that a phone on the same network gets https, and with it threads.
 
-Nobody vouches for it: a browser warns once, and the fingerprint that is printed is what to compare.
+An authority of its own vouches for it (`authority.py`). A browser that does not know that one warns once, and
+the fingerprint that is printed is what to compare.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from pathlib import Path
 
 from gnomon.core.errors import MissingExtraError
 from gnomon.web.addresses import Reachable
+from gnomon.web.authority import CLOCKS_APART, Authority, authority_for
 from gnomon.web.state import write_privately
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -32,16 +35,18 @@ class Certificate:
     """A certificate and its key, as files.
 
     Attributes:
-        certificate: The certificate, PEM.
+        certificate: The certificate and that of its authority, PEM.
         key: Its private key, PEM.
         fingerprint: SHA-256 of the certificate as browsers show it, `AB:CD:…`.
         expires_at: When it ends.
+        authority: The authority's certificate, DER: what a phone may be told to trust.
     """
 
     certificate: Path
     key: Path
     fingerprint: str
     expires_at: datetime
+    authority: bytes
 
 
 def certificate_for(reachable: Reachable, folder: Path, now: datetime | None = None) -> Certificate:
@@ -57,12 +62,13 @@ def certificate_for(reachable: Reachable, folder: Path, now: datetime | None = N
     """
     now = now or datetime.now(UTC)
     files = folder / "certificate.pem", folder / "key.pem"
+    authority = authority_for(reachable, folder, now)
     kept = _read(*files)
-    if kept is None or not _serves(kept, reachable, now):
-        kept = _make(reachable, *files, now)
+    if kept is None or not _serves(kept, authority, reachable, now):
+        kept = _make(reachable, authority, *files, now)
     digits = kept.fingerprint(hashes.SHA256()).hex().upper()
     fingerprint = ":".join(digits[place : place + 2] for place in range(0, len(digits), 2))
-    return Certificate(*files, fingerprint, kept.not_valid_after_utc)
+    return Certificate(*files, fingerprint, kept.not_valid_after_utc, authority.der)
 
 
 def _read(certificate: Path, key: Path) -> x509.Certificate | None:
@@ -75,7 +81,13 @@ def _read(certificate: Path, key: Path) -> x509.Certificate | None:
     return found if secret.public_key() == found.public_key() else None
 
 
-def _serves(certificate: x509.Certificate, reachable: Reachable, now: datetime) -> bool:
+def _serves(
+    certificate: x509.Certificate, authority: Authority, reachable: Reachable, now: datetime
+) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority.certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
     if (
         not certificate.not_valid_before_utc
         <= now
@@ -98,21 +110,27 @@ def _alternatives(reachable: Reachable) -> list[x509.GeneralName]:
     ]
 
 
-def _make(reachable: Reachable, certificate: Path, key: Path, now: datetime) -> x509.Certificate:
+def _make(
+    reachable: Reachable, authority: Authority, certificate: Path, key: Path, now: datetime
+) -> x509.Certificate:
     secret = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gnomon mobile serve")])
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
+        .issuer_name(authority.certificate.subject)
         .public_key(secret.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=24))  # a phone's clock may be behind
+        .not_valid_before(now - CLOCKS_APART)
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.SubjectAlternativeName(_alternatives(reachable)), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(secret, hashes.SHA256())
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
+            critical=False,
+        )
+        .sign(authority.key, hashes.SHA256())
     )
     write_privately(
         key,
@@ -122,5 +140,5 @@ def _make(reachable: Reachable, certificate: Path, key: Path, now: datetime) -> 
             serialization.NoEncryption(),
         ),
     )
-    write_privately(certificate, made.public_bytes(serialization.Encoding.PEM))
+    write_privately(certificate, made.public_bytes(serialization.Encoding.PEM) + authority.pem)
     return made

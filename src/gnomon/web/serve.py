@@ -135,7 +135,8 @@ def made_ready(asked: Asked, observer: Observer | None = None) -> Iterator[Ready
         https = not (local or asked.plain)
         certificate = certificate_for(reachable, state_folder) if https else None
         campaign = Campaign(catalogue, asked.out, state_folder)
-        parts = Parts(runtime, catalogue, campaign, History(asked.out))
+        authority = certificate.authority if certificate else None
+        parts = Parts(runtime, catalogue, campaign, History(asked.out), authority=authority)
         yield Ready(
             make_app(parts, token),
             listener,

@@ -1,7 +1,7 @@
 """What the page's server keeps beside the runs, in `RUNS/.mobile/`: token, certificate, sessions.
 
     token                the secret part of the address, so that an installed page survives a restart
-    certificate.pem      and key.pem, for https
+    certificate.pem      and key.pem, for https; authority.pem and authority-key.pem, who vouches for it
     sessions/ID.json     how each session of a page stands
     lock                 held while a server serves these runs
 
@@ -11,17 +11,15 @@ Files are for the owner's eyes only.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from gnomon.core.errors import RunFolderError
-from gnomon.core.files import held_alone
+from gnomon.core.files import held_alone, write_atomically
+from gnomon.results.mobile_history import STATE_FOLDER
 
-STATE_FOLDER = ".mobile"
 TOKEN_BYTES = 16
 TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -75,16 +73,7 @@ def write_privately(path: Path, data: bytes) -> None:
         RunFolderError: The folder cannot be written.
     """
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(path, data, mode=0o600)
     except OSError as error:
         raise RunFolderError(
             f"cannot write {path}: {error.strerror}; make room or choose another folder with --out"

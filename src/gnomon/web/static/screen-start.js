@@ -133,10 +133,17 @@ export function startScreen(given) {
       bar.value = ready ? 1 : fraction;
       if (error) readiness.textContent = error;
       else if (!ready) readiness.textContent = `Loading ahead: ${Math.round(fraction * 100)} %`;
-      else readiness.textContent = offline ? 'Ready to run offline' : 'Loaded. Keep the server in reach.';
+      else if (offline) readiness.textContent = 'Ready to run offline';
+      else readiness.replaceChildren('Loaded. Keep the server in reach.', ...howToBeTrusted());
       refresh();
     },
   };
+}
+
+/** Behind a certificate that the browser does not trust no page is kept for use offline. */
+function howToBeTrusted() {
+  if (location.protocol !== 'https:') return [];
+  return [' Offline once you ', element('a', { href: 'authority.crt' }, 'trust it'), '.'];
 }
 
 export function masthead() {
