@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import gnomon
 from gnomon.core.run import Run
+
+# How long an example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def gnomon_command(*arguments: object, cwd: Path, timeout_s: float = 100):

@@ -3,6 +3,7 @@
 Permissions mean nothing to root, so those programs let go of it first.
 """
 
+import hashlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gnomon.core.files import write_atomically
+from gnomon.core.files import sha256_of, write_atomically
 
 OLD = b"what was there before"
 PROGRAM = """
@@ -93,6 +94,20 @@ def test_a_file_that_did_not_exist_is_made(tmp_path):
 def test_a_written_file_can_be_read_by_others(path):
     write_atomically(path, b"new")
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_private_file_can_be_read_by_its_owner_alone(path):
+    write_atomically(path, b"new", mode=0o600)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_fingerprint_of_files_is_that_of_their_content_one_after_the_other(tmp_path):
+    large = os.urandom(3 << 20)
+    for name, content in (("one", b"ab"), ("other", large)):
+        (tmp_path / name).write_bytes(content)
+    expected = hashlib.sha256(b"head" + b"ab" + large).hexdigest()
+    assert sha256_of(tmp_path / "one", tmp_path / "other", before=b"head") == expected
+    assert sha256_of(tmp_path / "one") == hashlib.sha256(b"ab").hexdigest()
 
 
 def test_a_folder_that_may_not_be_written_keeps_the_old_content(path_for_all):

@@ -5,7 +5,7 @@ import pytest
 
 from gnomon.core.verdict import Check, Verdict
 from gnomon.loadgen.condition_checks import condition_checks, grade
-from gnomon.loadgen.conditions import Conditions, between, read_host
+from gnomon.loadgen.conditions import Conditions, Witness, between, read_host
 from gnomon.loadgen.outcome import compute_outcome
 from gnomon.loadgen.samples import Samples
 from gnomon.loadgen.settings import NS_PER_MS, RunMode, Scenario, Settings
@@ -44,7 +44,37 @@ def failed(mode=QUICK, **conditions):
 
 def test_conditions_that_nobody_could_tell_break_no_rule():
     assert failed() == []
-    assert failed(SUBMISSION) == []
+    assert failed(SUBMISSION) == ["external_power"]  # which a submission has to show
+
+
+def test_a_test_without_conditions_on_record_is_not_taken_for_one_under_good_ones():
+    (check,) = condition_checks(None, outcome(), QUICK, "offline")
+    assert (check.passed, check.name) == (False, "conditions")
+    assert condition_checks(None, outcome(), None, "offline") == []
+
+
+ON_BATTERY = {"charging_start": False, "charging_end": False, "battery_level_start": 0.9}
+
+
+def test_what_was_measured_elsewhere_fits_into_the_time_that_its_server_saw_pass():
+    lasted_s = 9.991  # of outcome()
+
+    def seen(claimed_s, passed_s):
+        return failed(online=True, witness=Witness(claimed_s=claimed_s, passed_s=passed_s))
+
+    assert seen(lasted_s, 11.0) == []
+    assert seen(30.0, 28.5) == []  # clocks differ a little
+    assert seen(30.0, 27.5) == ["witnessed"]
+    assert seen(1.0, 5.0) == ["witnessed"]  # the samples themselves take longer than is said
+    assert failed(online=True) == ["witnessed"]
+    assert grade(verdict("witnessed")) == "invalid"
+
+
+def test_only_a_submission_has_to_be_measured_in_the_servers_sight():
+    assert failed(online=False) == []
+    assert failed(SUBMISSION, online=False, **ON_BATTERY) == ["in_sight"]
+    seen = Witness(claimed_s=10.0, passed_s=20.0)
+    assert failed(SUBMISSION, online=True, witness=seen, **ON_BATTERY) == []
 
 
 def test_a_benchmark_without_run_modes_is_not_judged_by_its_conditions():
@@ -88,9 +118,7 @@ def test_good_conditions_break_none(conditions):
 def test_a_submission_runs_on_battery_where_there_is_one():
     plugged = {"charging_start": True, "charging_end": True}
     assert failed(SUBMISSION, **plugged, battery_level_start=1.0) == ["external_power"]
-    assert (
-        failed(SUBMISSION, charging_start=False, charging_end=False, battery_level_start=0.9) == []
-    )
+    assert failed(SUBMISSION, **ON_BATTERY) == []
 
 
 def test_a_wall_clock_that_tells_milliseconds_is_no_drift_in_a_short_test():
@@ -110,7 +138,7 @@ def verdict(*failures):
 
 def test_grades_are_those_of_the_fields_app():
     assert grade(verdict()) == "valid"
-    assert grade(verdict("min_queries", "max_duration")) == "semi-valid"
+    assert grade(verdict("min_queries", "in_sight")) == "semi-valid"
     assert grade(verdict("cooldown")) == "semi-valid"
     assert grade(verdict("min_queries", "early_stopping")) == "invalid"
     assert grade(Verdict("quick", ())) == "invalid"

@@ -382,6 +382,14 @@ def test_anything_else_is_never_worded_as_comparable(profile, official_data, lac
     assert "comparable" not in str(verdict)
 
 
+def test_a_model_that_a_person_brings_is_not_the_published_one():
+    verdict = verdict_on(
+        GOOD, OFFICIAL, ["offline", "accuracy"], official_data=True, own_model=True
+    )
+    assert not verdict.comparable
+    assert verdict.remark == "not comparable with published results: a model of your own"
+
+
 def test_an_invalid_run_is_not_worded_as_comparable():
     failed = [replace(GOOD[0], passed=False)]
     verdict = verdict_on(failed, OFFICIAL, ["offline", "accuracy"], official_data=True)

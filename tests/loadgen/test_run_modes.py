@@ -68,16 +68,22 @@ def test_a_quick_run_is_valid_rests_between_tests_and_checks_out(quick_run):
     assert quick_run.verdict.valid, quick_run.verdict.failures
     assert quick_run.verdict.remark.startswith("not comparable with published results: quick rules")
     stored = quick_run.measurements
-    assert stored["single-stream"]["conditions"]["cooldown_s"] is None
+    first_s = stored["single-stream"]["conditions"]["cooldown_s"]
+    assert first_s is None or first_s >= 0.3  # of another run's test, if this process had one
     assert stored["offline"]["conditions"]["cooldown_s"] >= 0.3
     assert check(quick_run.path).fine
 
 
+def test_a_second_run_rests_after_the_first(quick_run, tmp_path):
+    again = gnomon.run(SMALL, out=tmp_path, scenario="single-stream", accuracy=False)
+    assert again.measurements["single-stream"]["conditions"]["cooldown_s"] >= 0.3
+
+
 def test_a_shorter_rest_than_the_mode_asks_for_is_held_against_the_run(tmp_path):
     run = gnomon.run(SMALL, out=tmp_path, cooldown_s=0.0, accuracy=False)
-    (failure,) = run.verdict.failures
-    assert (failure.name, failure.measurement) == ("cooldown", "offline")
-    assert "0.3 s before each test" in failure.required
+    assert {failure.name for failure in run.verdict.failures} == {"cooldown"}
+    assert "offline" in {failure.measurement for failure in run.verdict.failures}
+    assert "0.3 s before each test" in run.verdict.failures[0].required
 
 
 def test_conditions_that_were_edited_are_found(quick_run):

@@ -22,7 +22,7 @@ ANDROID = {
     "user_agent": "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/130.0.0.0 Mobile Safari/537.36",
     "model": "Pixel 8",
-    "brand": "Google",
+    "brand": "Google Chrome 130",
     "os_version": "14.0.0",
 }
 IPHONE = {
@@ -37,7 +37,7 @@ def browser_run(
     device: dict = ANDROID,
     *,
     latency_ns: int = NS_PER_MS,
-    rows: int = 200,
+    rows: int | None = None,
     answers: bool = True,
     threads: int = 4,
 ) -> Run:
@@ -60,8 +60,11 @@ def browser_run(
     extra = {"session": session, "environment": {**capture(), "device": device}}
     run = RemoteRun.begin(SMALL, LoadOptions(rules="quick"), system, out, extra)
     # Latencies that spread as real ones do, the same in every run.
+    rows = (
+        rows or -(-200 * NS_PER_MS // latency_ns) + 1
+    )  # the last begins after the 0.2 s asked for
     spread_ns = np.random.default_rng(7).integers(0, latency_ns // 10, rows)
-    issued_ns = np.arange(rows, dtype=np.int64) * 3 * latency_ns
+    issued_ns = np.arange(rows, dtype=np.int64) * latency_ns
     stream = Returned(
         issued_ns,
         issued_ns + latency_ns - spread_ns,

@@ -109,9 +109,15 @@ def test_a_bare_file_is_a_claim(tmp_path):
     assert json.loads(answer.output)["source"] == "imported, claimed only"
 
 
-def test_an_audit_exits_by_its_verdict(out, tmp_path):
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory) -> Run:
+    """The run of `SESSION` measured once more."""
+    return browser_run(tmp_path_factory.mktemp("tries"), "3c1e2b5a-6f0b-4f0e-9d63-0d4a0f0e9d63")
+
+
+def test_an_audit_exits_by_its_verdict(out, tried):
     run, slow = run_of(out, SESSION), run_of(out, OTHER)
-    good = call("audit", run.id, run.id, "--out", out)
+    good = call("audit", run.id, tried.path, "--out", out)
     assert good.exit_code == 0
     assert "100.0 % of the claim" in good.output
     bad = call("audit", run.id, slow.id, "--out", out, "--json")
@@ -124,10 +130,11 @@ def test_an_audit_exits_by_its_verdict(out, tmp_path):
     assert call("audit", run.id, slow.id, "--repeats", "--out", out).exit_code == 1
 
 
-def test_a_claim_may_be_a_result_file(out, tmp_path):
+def test_a_claim_may_be_a_result_file(out, tried, tmp_path):
     path = Path(call("export", SESSION, "-o", tmp_path, "--out", out).output.strip())
-    run = run_of(out, SESSION)
-    answer = call("audit", path, run.id, "--out", out)
+    answer = call("audit", path, tried.path, "--out", out)
     assert answer.exit_code == 0, answer.output
+    with pytest.raises(UsageError, match="session that is claimed"):
+        call("audit", path, run_of(out, SESSION).id, "--out", out)
     with pytest.raises(UsageError, match="try what is claimed"):
-        call("audit", PUBLISHED, run.id, "--out", out)
+        call("audit", PUBLISHED, tried.path, "--out", out)

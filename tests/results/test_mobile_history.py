@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gnomon.core.errors import SettingsError, UnknownNameError
+from gnomon.core.run import Run
+from gnomon.results.mobile_file import result_file_of
 from gnomon.results.mobile_history import History, Wanted
 from gnomon.results.mobile_rows import CLAIMED, MEASURED
 from gnomon.results.mobile_share import import_file
@@ -115,6 +117,19 @@ def test_new_changed_and_removed_runs_are_seen(out):
     shutil.rmtree(third.path)
     history.refresh()
     assert history.of(third.id) == []
+
+
+def test_a_run_that_took_no_time_by_its_clock_spoils_no_history(tmp_path):
+    run = browser_run(tmp_path)
+    file = run.path / "run.json"
+    record = json.loads(file.read_text())
+    record["measurements"]["single-stream"]["result"]["latency"]["p90_ns"] = 0
+    file.write_text(json.dumps(record))
+    rows = {row.scenario: row for row in refreshed(tmp_path).rows()}
+    assert rows["single-stream"].throughput is None
+    assert rows["offline"].throughput > 0
+    exported = result_file_of([Run.open(run.path)])
+    assert exported.results[0].performance_run.throughput is None
 
 
 def test_runs_of_other_suites_are_left_out(out, digits_run):

@@ -15,6 +15,7 @@ from gnomon.results.mobile_rows import MEASURED, rows_of_run
 from tests.loadgen.small_mobile import SMALL
 from tests.results.mobile_sessions import browser_run
 
+OTHER_SESSION = "0f0e9d63-6f0b-4f0e-9d63-0d4a3c1e2b5a"
 START = datetime.fromisoformat("2026-12-01T10:00:00+00:00")
 
 
@@ -36,6 +37,7 @@ def at(run: Run, minutes: float, folder: Path, name: str) -> Run:
     started = START + timedelta(minutes=minutes)
     record |= {
         "id": name,
+        "session": name,
         "started_at": started.isoformat(),
         "finished_at": (started + timedelta(minutes=1)).isoformat(),
     }
@@ -60,6 +62,11 @@ def test_a_try_that_reaches_95_percent_reproduces_the_claim(claimed, tmp_path):
     assert "100.0 % of the claim" in reproduced[0].found
 
 
+def test_a_claim_is_no_try_of_itself(claimed):
+    with pytest.raises(UsageError, match="session that is claimed"):
+        audit(claim_of(claimed), [claimed])
+
+
 def test_tries_that_stay_below_it_do_not(claimed, slower, tmp_path):
     tries = [at(slower, 10 * number, tmp_path, f"try-{number}") for number in range(3)]
     verdict = audit(claim_of(claimed), tries)
@@ -81,14 +88,14 @@ def test_tries_without_rest_or_more_than_five_do_not_count(claimed, tmp_path):
 
 
 def test_another_setup_is_another_result(claimed, tmp_path):
-    fewer = browser_run(tmp_path, threads=1)
+    fewer = browser_run(tmp_path, OTHER_SESSION, threads=1)
     verdict = audit(claim_of(claimed), [fewer])
     assert failed(verdict) == ["same_setup"]
     assert "threads: 1 instead of 4" in verdict.failures[0].found
 
 
 def test_a_try_that_is_invalid_or_edited_counts_for_nothing(claimed, tmp_path):
-    unfinished = browser_run(tmp_path, answers=False)
+    unfinished = browser_run(tmp_path, OTHER_SESSION, answers=False)
     assert failed(audit(claim_of(claimed), [unfinished])) == [
         "valid_runs",
         "reproduced",

@@ -10,9 +10,11 @@ import pytest
 
 from gnomon.core.errors import DataError, UsageError
 from gnomon.core.run import Run
+from gnomon.results import mobile_share
 from gnomon.results.mobile_history import History
 from gnomon.results.mobile_rows import CHECKED, CLAIMED
 from gnomon.results.mobile_share import import_file, share
+from gnomon.results.mobile_table import cells_of
 from tests.results.mobile_sessions import browser_run
 
 PUBLISHED = Path(__file__).parent / "published_mobile" / "extended_result_unittest.json"
@@ -128,6 +130,33 @@ def test_a_result_file_edited_by_hand_is_found_out(packed, tmp_path, change, wor
     assert history.rows() == []
 
 
+def test_a_stand_in_cannot_be_claimed_as_official_data(packed, tmp_path):
+    with zipfile.ZipFile(packed) as archive:
+        tree = json.loads(archive.read("result.json"))
+    claim, history = tmp_path / "claim.json", History(tmp_path / "runs")
+
+    def claimed():
+        claim.write_text(json.dumps(tree))
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        import_file(claim, tmp_path / "runs")
+        history.refresh()
+        return history.rows()
+
+    assert not any(row.official for row in claimed())
+    for entry in tree["results"]:
+        for test in (entry["performance_run"], entry["accuracy_run"]):
+            test["dataset"]["name"] = "ImageNet"
+        for setting in entry["backend_settings"]["extra_settings"]:
+            if setting["id"] == "grade":
+                setting["value"] = "beyond all others"
+    rows = claimed()
+    assert not any(row.official for row in rows)
+    assert {row.grade for row in rows} == {"valid"}
+    for entry in tree["results"]:
+        entry["backend_settings"]["extra_settings"] = []
+    assert {cells_of(row).data for row in claimed()} == {"official data, as claimed"}
+
+
 def test_a_run_record_edited_by_hand_is_found_out(packed, tmp_path):
     def faster(record):
         record["measurements"]["single-stream"]["result"]["latency"]["p90_ns"] = 1000
@@ -241,3 +270,37 @@ def test_two_files_of_one_uuid_are_not_mixed_up(tmp_path):
 def test_a_run_given_twice_is_refused(run, tmp_path):
     with pytest.raises(UsageError, match="twice"):
         share([run, run], tmp_path / "twice.zip")
+
+
+def test_what_is_small_in_a_zip_and_large_in_memory_is_refused(packed, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(mobile_share, "MOST_ROWS", 500)
+        with pytest.raises(DataError, match="raw samples, more than 500"):
+            import_file(packed, tmp_path)
+
+    def bloat(name, data):
+        return data + b" " * (17 << 20) if name.endswith("run.json") else data
+
+    large = edited(packed, tmp_path / "large.zip", bloat)
+    with pytest.raises(DataError, match="more than 16 MiB"):
+        import_file(large, tmp_path)
+
+    def cut(name, data):
+        return data[:40] if name.endswith("samples.parquet") else data
+
+    with pytest.raises(DataError, match="samples that are damaged"):
+        import_file(edited(packed, tmp_path / "cut.zip", cut), tmp_path)
+
+
+def test_conditions_taken_off_the_record_are_missed(packed, tmp_path):
+    def tidy(record):
+        record["measurements"]["offline"].pop("conditions")
+        record["verdict"]["checks"] = [
+            found
+            for found in record["verdict"]["checks"]
+            if found["measurement"] != "offline" or found["name"] in ("answered", "min_queries")
+        ]
+
+    forged = edited(packed, tmp_path / "forged.zip", changed_json("run.json", tidy))
+    found = import_file(forged, tmp_path / "runs")
+    assert any("the raw samples say INVALID" in line for line in found.differences)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gnomon.web.addresses import Reachable, is_loopback, reachable_under
 from gnomon.web.authority import authority_for
@@ -63,17 +64,16 @@ def test_whoever_trusts_the_authority_accepts_the_server_and_goes_on_doing_so(tm
     assert shaken_hands(made, made.authority, "192.168.1.5")
     assert shaken_hands(made, made.authority, "laptop.local")
     assert not shaken_hands(made, made.authority, "192.168.1.6")
-    moved = certificate_for(Reachable(("10.0.0.7",), ("10.0.0.7",), AT_HOME.names), tmp_path)
-    assert moved.authority == made.authority
-    assert shaken_hands(moved, made.authority, "10.0.0.7")
+    (tmp_path / "certificate.pem").unlink()
+    renewed = certificate_for(AT_HOME, tmp_path)
+    assert renewed.fingerprint != made.fingerprint
+    assert shaken_hands(renewed, made.authority, "192.168.1.5")
 
 
 def test_the_authority_cannot_vouch_for_others(tmp_path):
     made = certificate_for(AT_HOME, tmp_path)
-    posing = certificate_for(
-        Reachable(("bank.example",), ("8.8.8.8",), ("bank.example",)), tmp_path
-    )
-    assert posing.authority != made.authority  # the kept one may not name it
+    moved = certificate_for(Reachable(("10.0.0.7",), ("10.0.0.7",), AT_HOME.names), tmp_path)
+    assert moved.authority != made.authority  # the kept one may not name it
     now = datetime.now(UTC)
     (tmp_path / "other").mkdir()
     authority = authority_for(AT_HOME, tmp_path / "other", now)
@@ -119,3 +119,9 @@ def test_the_wildcard_stands_for_addresses_that_a_phone_can_use():
     assert found.hosts
     assert not any(host.startswith("127.") for host in found.hosts)
     assert reachable_under("::1").hosts == ("[::1]",)
+
+
+def test_the_authority_vouches_for_servers_and_for_nothing_else(tmp_path):
+    found = authority_for(AT_HOME, tmp_path, datetime.now(UTC)).certificate
+    purposes = found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(purposes) == [ExtendedKeyUsageOID.SERVER_AUTH]

@@ -1,5 +1,6 @@
 """What every answer of the server is like: token, headers, caching, compression, one-line refusals."""
 
+import contextlib
 import hashlib
 import socket
 import subprocess
@@ -167,6 +168,17 @@ def test_no_file_outside_the_page_is_ever_sent(address):
                 f"GET /{token}/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
             )
             assert line.makefile("rb").readline().split()[1] == b"404", path
+
+
+def test_the_head_of_a_request_is_bounded_for_whoever_has_no_token(address):
+    host, port = address.split("/")[2].split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        taken = 0
+        with contextlib.suppress(ConnectionError):  # it hangs up
+            for number in range(1000):
+                taken += line.send(b"X-%d: " % number + b"a" * 50_000 + b"\r\n")
+    assert taken < 20_000_000  # most of it is what lies in the sockets' own buffers
 
 
 def test_the_same_token_comes_back_until_a_new_one_is_asked_for(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import httpx
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from gnomon.core.run import Run
 from gnomon.results.check import check
-from gnomon.web import campaign
+from gnomon.web import campaign, session_routes
 from tests.web.page import (
     BENCHMARK,
     Page,
@@ -66,16 +67,6 @@ def test_a_session_gives_a_valid_run_that_agrees_with_its_own_raw_samples(addres
     assert run.record["environment"]["device"]["model"] == "Pixel 8"
     assert run.record["system"]["name"] == "onnxruntime-web"
     assert run.record["system"]["description"]["accelerator"] == "CPU"
-
-
-def test_what_the_server_saw_of_a_run_lies_beside_it(address, out):
-    page = Page(address)
-    name, _ = whole_run(page)
-    seen = json.loads((out / name / "witness.json").read_text())
-    assert seen["session"] == page.session
-    assert list(seen["tests"]) == ["single-stream", "offline", "accuracy"]
-    assert seen["tests"]["offline"]["arrived_at"] >= seen["began_at"]
-    assert seen["tests"]["offline"]["warm_up_calls"] == 3
 
 
 def test_the_same_request_gives_the_same_answer_and_other_bytes_are_refused(address):
@@ -156,23 +147,97 @@ def test_a_test_that_does_not_fit_is_refused_and_can_be_sent_again(address):
     assert page.send("accuracy", accuracy()).status_code == 200
 
 
-def test_a_test_that_lasted_longer_than_there_was_time_is_refused(address):
+def failed(answer):
+    """The names of the rules that a test breaks, as the page is told."""
+    return [found["name"] for found in answer.json()["checks"] if not found["passed"]]
+
+
+def short(test, started_at_ms, **conditions):
+    """A performance test of 0.3 s."""
+    more = {"started_at_ms": started_at_ms, "conditions": {"online": True, **conditions}}
+    return body_of_test(test, [0.0, 2e8], [1e8, 3e8], **more)
+
+
+def test_a_test_that_lasted_longer_than_there_was_time_is_refused(address, out):
+    page = Page(address)
+    name = page.begin().json()["run"]
+    refused = page.send("single-stream", single_stream(conditions={"online": True}))
+    assert (refused.status_code, "that cannot be" in refused.json()["error"]) == (422, True)
+    taken = page.send("single-stream", short("single-stream", 0, cooldown_s=None))
+    assert taken.status_code == 200
+    conditions = Run.open(out / name).measurements["single-stream"]["conditions"]
+    assert conditions["witness"]["claimed_s"] == 0.3
+    assert 0 <= conditions["witness"]["passed_s"] < 60
+    assert conditions["warm_up_calls"] == 3
+
+
+def test_rest_that_there_was_no_time_for_is_refused_of_what_the_server_saw(address):
     page = Page(address)
     page.begin()
-    online = {"online": True, "cooldown_s": None}
-    refused = page.send("single-stream", single_stream(conditions=online))
-    assert (refused.status_code, "that cannot be" in refused.json()["error"]) == (422, True)
-    short = body_of_test("single-stream", [0.0, 2e8], [1e8, 3e8], conditions=online)
-    assert page.send("single-stream", short).status_code == 200
+    assert page.send("single-stream", short("single-stream", 0)).status_code == 200
+    refused = page.send("offline", short("offline", 60_000, cooldown_s=50.0))
+    assert (refused.status_code, "rest between them" in refused.json()["error"]) == (422, True)
+
+
+def test_rest_is_never_more_than_the_times_of_the_tests_leave(address, out):
+    page = Page(address)
+    name = page.begin().json()["run"]
+    page.send("single-stream", short("single-stream", 1000, online=False))
+    answer = page.send("offline", short("offline", 3300, online=False, cooldown_s=300.0))
+    assert "cooldown" in failed(answer)
+    conditions = Run.open(out / name).measurements["offline"]["conditions"]
+    assert conditions["cooldown_s"] == pytest.approx(2.0)
+
+
+def test_only_the_first_test_of_a_session_has_no_rest_before_it(address):
+    page = Page(address)
+    page.begin()
+    page.send("single-stream", single_stream())
+    assert "cooldown" in failed(page.send("offline", offline(conditions={"cooldown_s": None})))
+
+
+def test_what_was_measured_before_the_server_was_told_takes_none_of_its_time(address):
+    page = Page(address)
+    page.begin()  # as it arrives once the server is back
+    assert page.send("single-stream", single_stream()).status_code == 200
+    assert page.send("offline", short("offline", 1_764_000_020_000)).status_code == 200
+
+
+def test_a_submission_shows_its_power_and_is_measured_in_the_servers_sight(address):
+    page = Page(address)
+    page.begin(mode="submission")
+    answer = page.send("single-stream", single_stream(conditions={"battery": None}))
+    assert {"external_power", "in_sight"} <= set(failed(answer))
+
+
+def test_nothing_more_is_taken_when_the_disk_is_almost_full(address, monkeypatch):
+    page, other = Page(address), Page(address)
+    page.begin()
+    monkeypatch.setattr(campaign, "LEAST_FREE_BYTES", 1 << 60)
+    for answer in (page.send("single-stream", single_stream()), other.begin()):
+        assert (answer.status_code, "make room" in answer.json()["error"]) == (507, True)
+    assert page.end("no room").status_code == 200
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(address, monkeypatch):
+    monkeypatch.setattr(session_routes, "BODY_LIMIT_S", 0.1)
+    page = Page(address)
+    page.begin()
+
+    def slow():
+        yield b" "
+        time.sleep(0.5)
+        yield b" "
+
+    assert page.ask("PUT", f"{page.run_path}/tests/offline", content=slow()).status_code == 408
 
 
 def test_a_page_that_was_hidden_is_judged_so(address):
     page = Page(address)
     page.begin()
-    answer = page.send("single-stream", single_stream(conditions={"hidden_ms": 800})).json()
-    failed = [found["name"] for found in answer["checks"] if not found["passed"]]
-    assert failed == ["uninterrupted"]
-    assert answer["grade"] == "invalid"
+    answer = page.send("single-stream", single_stream(conditions={"hidden_ms": 800}))
+    assert failed(answer) == ["uninterrupted"]
+    assert answer.json()["grade"] == "invalid"
 
 
 def test_answers_that_are_not_finite_are_a_fault_on_record(address):
@@ -180,8 +245,8 @@ def test_answers_that_are_not_finite_are_a_fault_on_record(address):
     page.begin()
     times = np.arange(797.0)
     scores = np.full((797, 10), np.nan, dtype=np.float32)
-    answer = page.send("accuracy", body_of_test("accuracy", times, times + 1, [scores])).json()
-    assert "not_finite" in [found["name"] for found in answer["checks"] if not found["passed"]]
+    answer = page.send("accuracy", body_of_test("accuracy", times, times + 1, [scores]))
+    assert "not_finite" in failed(answer)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +356,7 @@ def test_a_test_that_arrived_when_the_server_was_killed_can_be_sent_again(tmp_pa
         page.begin()
     file = tmp_path / ".mobile" / "sessions" / f"{page.session}.json"
     state = json.loads(file.read_text())
-    arrived = {"sha256": "0" * 64, "arrived_at": 0.0, "duration_ns": 1}
+    arrived = {"sha256": "0" * 64, "ended_at": 0.0, "in_sight_s": None}
     state["runs"][BENCHMARK]["tests"]["single-stream"] = arrived  # known, and not on record
     file.write_text(json.dumps(state))
     with served(tmp_path, cache=cache) as address:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.core.errors import DataError
+from gnomon.loadgen.condition_checks import LENIENT
 from gnomon.web.upload import LARGEST_HEADER, MOST_ROWS, Upload, read_upload
-from tests.web.page import body_of, body_of_test, described
+from tests.web.page import CONDITIONS, body_of, body_of_test, described
 
 ISSUED = np.array([0.0, 10.0, 30.0])
 COMPLETED = np.array([9.0, 29.0, 35.0])
@@ -49,14 +50,31 @@ def with_header(**changed):
 def test_a_test_is_read_as_it_was_sent():
     outputs = [np.arange(6, dtype=np.float32).reshape(3, 2), np.arange(3, dtype=np.int32)]
     found = read_upload(body_of_test("accuracy", ISSUED, COMPLETED, outputs))
-    assert (found.test, found.kind, found.warm_up_calls) == ("accuracy", "accuracy", 3)
+    assert (found.test, found.kind, found.conditions) == ("accuracy", "accuracy", None)
     assert found.issued_ns.tolist() == [0, 10, 30]
     assert found.completed_ns.tolist() == [9, 29, 35]
-    assert found.duration_ns == 35
+    assert found.duration_s == 35e-9
     assert [output.dtype.name for output in found.outputs] == ["float32", "int32"]
     assert np.array_equal(found.outputs[0], outputs[0])
-    assert found.conditions.battery_level_end == 0.89
-    assert found.conditions.online is False
+
+
+def test_conditions_of_a_performance_test_have_to_be_stated():
+    found = read_upload(GOOD).conditions
+    assert found.battery_level_end == 0.89
+    assert found.online is False
+    assert found.warm_up_calls == 3
+    assert "has to state its conditions" in refusal(with_header(conditions=None))
+    for name in CONDITIONS:
+        fewer = {key: value for key, value in CONDITIONS.items() if key != name}
+        assert f"conditions.{name}" in refusal(with_header(conditions=fewer))
+    assert read_upload(with_header(conditions={**CONDITIONS, "battery": None}))
+    charger = {"charging_start": False, "charging_end": False}
+    assert "level_start" in refusal(with_header(conditions={**CONDITIONS, "battery": charger}))
+
+
+def test_a_fault_cannot_have_the_name_of_a_rule_whose_breach_counts_for_less():
+    for kind in LENIENT:
+        assert "faults" in refusal(with_header(faults=[{"kind": kind, "message": "it broke"}]))
 
 
 def test_an_interruption_is_a_fault():
@@ -84,7 +102,7 @@ def test_an_answer_at_zero_is_still_an_answer():
         (with_header(test="../x"), "test"),
         (with_header(started_at_ms="now"), "started_at_ms"),
         (with_header(faults=[{"kind": "a b", "message": "x"}]), "faults"),
-        (with_header(conditions={"hidden_ms": -1}), "hidden_ms"),
+        (with_header(conditions={**CONDITIONS, "hidden_ms": -1}), "hidden_ms"),
         (body_of_test("single-stream", [], []), "rows"),
         (body_of_test("single-stream", ISSUED, COMPLETED + 0.5), "whole nanoseconds"),
         (body_of_test("single-stream", ISSUED, [np.nan, 29, 35]), "whole nanoseconds"),

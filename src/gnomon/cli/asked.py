@@ -196,9 +196,8 @@ def _embeddings_asked(kinds: list[str] | None, compression: int | None) -> list[
     if not kinds:
         return [{} if compression is None else {"compression": compression}]
     sized = {} if compression is None else {"compression": compression}
-    alone = (
-        len(kinds) == 1
-    )  # full tables beside ROBE are not compressed; by themselves they refuse it
+    # Full tables beside ROBE are not compressed; by themselves they refuse it.
+    alone = len(kinds) == 1
     return [{"embedding": kind} | (sized if alone or kind != "full" else {}) for kind in kinds]
 
 

@@ -19,23 +19,25 @@ if TYPE_CHECKING:
     from gnomon.web.serve import Ready
 
 mobile = typer.Typer(no_args_is_help=True, help="Measure phones and tablets in their browser.")
-for _command in ("results", "export", "import", "share", "audit"):
-    _name = "import_" if _command == "import" else _command
-    mobile.command(_command)(getattr(mobile_results, _name))
+mobile.command("results")(mobile_results.results)
+mobile.command("export")(mobile_results.export)
+mobile.command("import")(mobile_results.import_)
+mobile.command("share")(mobile_results.share)
+mobile.command("audit")(mobile_results.audit)
 
 LOOPBACK = "127.0.0.1"
 EVERY_ADDRESS = "0.0.0.0"
 PORT = 8443
 NETWORK = "Network"
 OUTPUT = "Output"
-_WARNING = (
+WARNING = (
     "warning     The phone will say that the connection is not private: the certificate was made",
     "            here, and nobody else vouches for it. Choose Advanced, then Proceed (Chrome), Accept",
     "            the Risk (Firefox), or Show Details, then visit this website (Safari). Measuring needs",
     "            no more. To use the page offline too, open the address with authority.crt at its end and",
-    "            install it as a CA certificate: it can vouch for private networks only.",
+    "            install it as a CA certificate: it can vouch for this machine alone.",
 )
-_COSTS = (
+COSTS_OF_PLAIN_HTTP = (
     "plain http  Browsers give such a page one thread, a coarse clock, no service worker and no wake",
     "            lock: keep the screen on by hand. Leave out --http for all of them.",
 )
@@ -157,12 +159,12 @@ def _show(ready: Ready, out: Path, *, qr: bool) -> None:
         _show_code(first)
     certificate = ready.certificate
     if certificate is not None:
-        for line in _WARNING:
+        for line in WARNING:
             typer.echo(line)
         typer.echo(f"fingerprint {certificate.fingerprint[:47]}")
         typer.echo(f"            {certificate.fingerprint[48:]} (SHA-256)")
     elif not ready.secure_context:
-        for line in _COSTS:
+        for line in COSTS_OF_PLAIN_HTTP:
             typer.echo(line)
     for benchmark, why in ready.left_out.items():
         typer.echo(f"left out    {benchmark}: {why}")

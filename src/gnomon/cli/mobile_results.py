@@ -29,7 +29,9 @@ Names = Annotated[
 
 def results(
     device: Annotated[str, typer.Option(help="Only devices with this in their name.")] = "",
-    framework: Annotated[str, typer.Option(help="Only frameworks or browsers like this.")] = "",
+    framework: Annotated[
+        str, typer.Option(help="Only frameworks or browsers with this in their name.")
+    ] = "",
     task: Annotated[str, typer.Option(help="Only benchmarks with this in their name.")] = "",
     platform: Annotated[str, typer.Option(help="android, ios, windows, macos, linux.")] = "",
     since: Annotated[str, typer.Option(help="First day, as 2026-01-31.")] = "",
@@ -43,14 +45,13 @@ def results(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """The history: every mobile result that was measured here or imported."""
-    from gnomon.results.mobile_history import History, Wanted
+    from gnomon.results.mobile_history import HIGHEST_FIRST, History, Wanted
     from gnomon.results.mobile_table import as_csv, as_json
 
     history = History(out)
     notes = history.refresh()
     wanted = Wanted(device, framework, task, platform, since, until)
-    descending = sort in ("started_at", "throughput", "quality", "grade")
-    rows = history.rows(wanted, sort=sort, descending=descending)
+    rows = history.rows(wanted, sort=sort, descending=sort in HIGHEST_FIRST)
     if json:
         typer.echo(json_module.dumps(as_json(rows, notes), indent=2))
         return
@@ -60,7 +61,10 @@ def results(
     for note in notes:
         typer.echo(f"gnomon: note: {note}", err=True)
     if not rows:
-        typer.echo(f"no mobile results in {out}: gnomon run mobile-classification makes some")
+        filtered = any((device, framework, task, platform, since, until))
+        makes_some = "gnomon mobile serve or gnomon run mobile-classification makes some"
+        mend = "leave some of the filters out" if filtered else makes_some
+        typer.echo(f"no {'such' if filtered else 'mobile'} results in {out}: {mend}")
         return
     from rich.console import Console
 
@@ -97,7 +101,10 @@ def _table(rows: list[ResultRow]) -> RenderableType:
 def export(
     runs: Names,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the file, whose name is the app's.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="The folder to write to; the file is named as the app names it."
+        ),
     ] = Path(),
     out: Out = RUNS,
     json: Json = False,

@@ -1,8 +1,9 @@
-"""Writing files so that a reader never sees half of one, and folders that one process at a time writes to."""
+"""Files that a reader never sees half of, their fingerprints, and folders of one process at a time."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,8 +13,13 @@ from pathlib import Path
 from gnomon.core.errors import RunFolderError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write `data` to `path`: the old content or the new, never a mixture, also after a power cut.
+
+    Args:
+        path: In a folder that is there.
+        data: All of its content.
+        mode: Who may read and write it; until it is whole, only its owner.
 
     Raises:
         OSError: As the file system says it; the old content stays.
@@ -24,11 +30,28 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sha256_of(*files: Path, before: bytes = b"") -> str:
+    """SHA-256 of these files' content, one after the other, hexadecimal.
+
+    Args:
+        files: Read piece by piece, however large.
+        before: Counts as if it stood before the first of them.
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    digest = hashlib.sha256(before)
+    for file in files:
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -5,13 +5,13 @@ Windows and answers are kept as they come, so that a run that is broken off goes
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import GnomonError, SettingsError, SystemFault, UsageError, described
+from gnomon.core.files import sha256_of
 from gnomon.core.protocol import Ending, Job
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
@@ -138,7 +138,7 @@ class _Connection:
     def __init__(self, board: Board, model_id: str, model: Path, folder: Path) -> None:
         self._board, self._model_id, self._model, self._folder = board, model_id, model, folder
         self.transcript = Transcript()
-        self.model_sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+        self.model_sha256 = sha256_of(model)
 
     def __enter__(self) -> _Connection:
         self._folder.mkdir(exist_ok=True)

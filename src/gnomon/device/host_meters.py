@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gnomon.core.energy import EnergySamples, from_power
-from gnomon.core.errors import MissingExtraError, SystemFault, described
+from gnomon.core.errors import SystemFault, described
+from gnomon.core.extras import optional_module
 from gnomon.device.monitors import Clock
 
 POWERCAP = Path("/sys/class/powercap")
@@ -184,10 +184,7 @@ def nvml_meter(index: int = 0, read_every_s: float = READ_EVERY_S) -> HostMeter:
         MissingExtraError: The package `nvidia-ml-py` is not installed.
         SystemFault: There is no driver, or no such GPU, or it tells neither energy nor power.
     """
-    try:
-        nvml = import_module("pynvml")
-    except ImportError:
-        raise MissingExtraError("nvidia-ml-py", "energy", "energy of an NVIDIA GPU") from None
+    nvml = optional_module("pynvml", "nvidia-ml-py", "energy", "energy of an NVIDIA GPU")
     try:
         nvml.nvmlInit()
         handle = nvml.nvmlDeviceGetHandleByIndex(index)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.energy import EnergySamples, Gap
-from gnomon.core.errors import MissingExtraError, SystemFault, described
+from gnomon.core.errors import SystemFault, described
+from gnomon.core.extras import optional_module
 from gnomon.device.monitors import Clock
 
 RAW_RATE_HZ = 1_000_000
@@ -59,10 +59,7 @@ def find_joulescope(serial_number: str | None = None) -> Driver:
         MissingExtraError: The package is not installed.
         SystemFault: There is none, or there are several, or none with this number.
     """
-    try:
-        package = import_module("joulescope")
-    except ImportError:
-        raise MissingExtraError("joulescope", "energy", "energy from a Joulescope") from None
+    package = optional_module("joulescope", "joulescope", "energy", "energy from a Joulescope")
     # "ignore" leaves the instrument's ranges to `parameter_set`.
     found = {str(device): device for device in package.scan(config="ignore")}
     wanted = [name for name in found if serial_number is None or serial_number in name]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import select
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from gnomon.core.errors import MissingExtraError, SystemFault
+from gnomon.core.errors import SystemFault
+from gnomon.core.extras import optional_module
 from gnomon.device.board import Line
 
 WRITE_TIMEOUT_S = 5.0
@@ -56,10 +56,7 @@ def pyserial() -> ModuleType:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        return import_module("serial")
-    except ImportError:
-        raise MissingExtraError("pyserial", "tiny", "a board on a serial line") from None
+    return optional_module("serial", "pyserial", "tiny", "a board on a serial line")
 
 
 class SerialLine:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gnomon.core.errors import DataError, MissingExtraError, described
+from gnomon.core.errors import DataError, described
+from gnomon.core.extras import optional_module
 from gnomon.firmware.checks import check_graph
 from gnomon.firmware.graph import (
     ACTIVATIONS,
@@ -89,10 +89,7 @@ def read_graph(model: Path | bytes) -> Graph:
 
 
 def _schema() -> Any:
-    try:
-        return importlib.import_module("tflite")
-    except ImportError:
-        raise MissingExtraError("tflite", "tiny", "reading a .tflite model") from None
+    return optional_module("tflite", "tflite", "tiny", "reading a .tflite model")
 
 
 def _graph(schema: Any, content: bytes, source: str) -> Graph:

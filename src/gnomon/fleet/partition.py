@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import MissingExtraError, SettingsError, UnknownNameError
+from gnomon.core.errors import SettingsError, UnknownNameError
+from gnomon.core.extras import optional_module
 from gnomon.fleet.label_counts import (
     Integers,
     apportioned,
@@ -208,10 +208,7 @@ def from_flower(
         MissingExtraError: The package `datasets` is not installed.
         SettingsError: It leaves a client empty, or gives a row twice.
     """
-    try:
-        data_sets = import_module("datasets")
-    except ImportError:
-        raise MissingExtraError("flwr-datasets", "fed", "a partitioner of Flower's") from None
+    data_sets = optional_module("datasets", "flwr-datasets", "fed", "a partitioner of Flower's")
     values = {"label": np.asarray(labels).tolist(), "row": list(range(len(labels)))}
     partitioner.dataset = data_sets.Dataset.from_dict({**(columns or {}), **values})
     rows = tuple(

@@ -7,7 +7,6 @@ off again. A federation that has to protect somebody needs a seed that nobody el
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gnomon.core.errors import MissingExtraError, SettingsError
+from gnomon.core.errors import SettingsError
+from gnomon.core.extras import optional_module
 from gnomon.fleet.aggregate import Aggregation, norm_bound
 from gnomon.fleet.orders import Parameters
 from gnomon.fleet.randomness import keyed
@@ -217,7 +217,4 @@ def _noise(privacy: Privacy, size: int, generator: np.random.Generator) -> NDArr
 
 def _imported(module: str) -> Any:
     """A module of Google's accountants, which have no types."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingExtraError("dp-accounting", "fed", "the privacy spent") from error
+    return optional_module(module, "dp-accounting", "fed", "the privacy spent")

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnomon.core.errors import RunFolderError
-from gnomon.core.files import write_atomically
+from gnomon.core.files import sha256_of, write_atomically
 from gnomon.fleet.availability import AvailabilityTrace, write_trace
 from gnomon.fleet.device_files import read_devices, write_devices
 from gnomon.fleet.devices import COSTS, Devices
@@ -114,7 +114,7 @@ def fingerprints(folder: Path) -> dict[str, str]:
     """sha256 of each file of the record that is there."""
     own = (ROUNDS_FILE, CLIENTS_FILE, PARAMETERS_FILE)
     return {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        name: sha256_of(folder / name)
         for name in (*own, DEVICES_FILE, GRID_FILE, AVAILABILITY_FILE)
         if (folder / name).exists()
     }

@@ -15,13 +15,14 @@ from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check
 from gnomon.loadgen.conduct import accuracy_test, performance_test, watched_performance_test
-from gnomon.loadgen.cooldown import Rest
+from gnomon.loadgen.cooldown import rest_before_a_test, rest_begins
 from gnomon.loadgen.find_peak import Probe, find_peak, is_probe, probe_name
 from gnomon.loadgen.judge import (
     ACCURACY,
     CURED_BY_A_LOWER_RATE,
     FATAL,
     fatal_fault,
+    is_own_model,
     judge_accuracy,
     judge_performance,
     judge_search,
@@ -74,7 +75,6 @@ def carry_out(job: Job) -> Ending:
     _clear(job, finished)
     checks: list[Check] = []
     reason: str | None = None
-    rest = Rest(job, profile)
     for name, test in tests.items():
         if name in finished:
             made, reason = _kept(job, name, profile), None
@@ -83,7 +83,7 @@ def carry_out(job: Job) -> Ending:
         elif test.seeks_peak:
             made, reason = _seek_peak(job, profile, test.settings, options.target_qps)
         else:
-            made, reason = _run_performance(job, profile, test.settings, rest)
+            made, reason = _run_performance(job, profile, test.settings)
         checks += made
         if reason:
             break
@@ -94,7 +94,14 @@ def carry_out(job: Job) -> Ending:
     }
     checks += coverage_checks(measured, profile)
     official = job.task.source().official
-    verdict = verdict_on_run(checks, profile, job.benchmark, measured, official_data=official)
+    verdict = verdict_on_run(
+        checks,
+        profile,
+        job.benchmark,
+        measured,
+        official_data=official,
+        own_model=is_own_model(job.system.describe()),
+    )
     return Ending(verdict, reason)
 
 
@@ -135,15 +142,15 @@ def _kept(job: Job, name: str, profile: RuleProfile) -> list[Check]:
     return judge_test(folder, name, stored, job.benchmark, job.task, profile).checks
 
 
-def _run_performance(job: Job, profile: RuleProfile, settings: Settings, rest: Rest) -> TestChecks:
+def _run_performance(job: Job, profile: RuleProfile, settings: Settings) -> TestChecks:
     name = settings.scenario.value
     conditions = None
     if profile.mode is None:
         outcome, faults = performance_test(job, settings, name)
     else:
-        rested_s = rest.before_a_test()
+        rested_s = rest_before_a_test(job, profile)
         outcome, faults, conditions = watched_performance_test(job, settings, name, rested_s)
-        rest.after_a_test()
+        rest_begins()
     checks = judge_performance(outcome, settings, job.benchmark, profile, faults, name, conditions)
     return checks, fatal_fault(faults)
 

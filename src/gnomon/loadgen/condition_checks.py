@@ -10,7 +10,7 @@ from gnomon.core.units import format_duration_ns
 from gnomon.core.verdict import Check, Verdict
 from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.outcome import Outcome
-from gnomon.loadgen.settings import RunMode
+from gnomon.loadgen.settings import NS_PER_S, RunMode
 
 HOTTEST_C = 90.0
 """From about here processors of phones and laptops lower their clocks."""
@@ -19,17 +19,20 @@ LEAST_BATTERY = 0.2
 COARSEST_CLOCK = 0.1
 """Most that one step of the clock may be of a median latency."""
 LARGEST_DRIFT_PPM = 1000.0
+SLACK_S = 2.0
+"""A page's clock, and the way from it, may be so much off before its times are called impossible."""
 WALL_CLOCK_STEP_MS = 5.0
 """A wall clock tells milliseconds, and is set now and then: over a short test this much is no drift."""
+GRADES = ("valid", "semi-valid", "invalid")
 LENIENT = frozenset(
     {
         "min_queries",
-        "max_duration",
         "cooldown",
         "external_power",
         "battery",
         "temperature",
         "clock_resolution",
+        "in_sight",
     }
 )
 """Rules whose breach leaves a measurement that says something: semi-valid, and never a submission."""
@@ -47,8 +50,19 @@ def condition_checks(
     conditions: Conditions | None, outcome: Outcome | None, mode: RunMode | None, measurement: str
 ) -> list[Check]:
     """Every rule on the conditions of a performance test; none for a benchmark without run modes."""
-    if mode is None or conditions is None:
+    if mode is None:
         return []
+    if conditions is None:
+        return [
+            Check(
+                "conditions",
+                False,
+                "none on record",
+                "rest, power, heat and clock of the test",
+                "run it again",
+                measurement,
+            )
+        ]
     checks = [
         _cooldown(conditions, mode, measurement),
         _external_power(conditions, mode, measurement),
@@ -56,6 +70,10 @@ def condition_checks(
         _temperature(conditions, measurement),
         _uninterrupted(conditions, measurement),
     ]
+    if conditions.online is not None:
+        checks.append(_in_sight(conditions, mode, measurement))
+    if conditions.online:
+        checks.append(_witnessed(conditions, outcome, measurement))
     if outcome is not None:
         checks += [
             _clock_resolution(conditions, outcome, measurement),
@@ -93,14 +111,18 @@ def _external_power(conditions: Conditions, mode: RunMode, measurement: str) -> 
         if False in told
         else "not known here"
     )
-    passed = not changed and not (mode.official and plugged)
+    known = None not in told
+    passed = not changed and not (mode.official and (plugged or not known))
     remark = "a submission has to run on battery" if passed and plugged else ""
+    mend = "unplug the charger before the test, and leave it so"
+    if not (changed or plugged):
+        mend = "a submission has to show that it runs on battery: measure where the battery can be read"
     return Check(
         "external_power",
         passed,
         words,
         "on battery" if mode.official else "the same throughout",
-        remark if passed else "unplug the charger before the test, and leave it so",
+        remark if passed else mend,
         measurement,
     )
 
@@ -143,6 +165,40 @@ def _uninterrupted(conditions: Conditions, measurement: str) -> Check:
         "in front throughout" if seen else f"hidden for {conditions.hidden_ms / 1e3:.1f} s",
         "the page stays in front, the screen on",
         "" if seen else "keep the page open and the screen on until the test has ended",
+        measurement,
+    )
+
+
+def _in_sight(conditions: Conditions, mode: RunMode, measurement: str) -> Check:
+    """Of a test measured elsewhere: whether the server knew of it while it went on."""
+    seen = bool(conditions.online)
+    passed = seen or not mode.official
+    return Check(
+        "in_sight",
+        passed,
+        "begun in the server's sight" if seen else "measured out of the server's sight",
+        "begun in the server's sight" if mode.official else "told by the page",
+        "" if passed else "keep the server in reach until the session has ended, and run again",
+        measurement,
+    )
+
+
+def _witnessed(conditions: Conditions, outcome: Outcome | None, measurement: str) -> Check:
+    """Of such a test: whether what it claims fits into the time that the server saw pass."""
+    witness = conditions.witness
+    if witness is None:
+        passed, found = False, "no word of the server's on record"
+    else:
+        lasted_s = 0.0 if outcome is None else outcome.final_query_completed_ns / NS_PER_S
+        claimed_s = max(witness.claimed_s, lasted_s)
+        passed = claimed_s <= witness.passed_s + SLACK_S
+        found = f"{claimed_s:.1f} s of tests and rest within {witness.passed_s:.1f} s"
+    return Check(
+        "witnessed",
+        passed,
+        found,
+        "possible by the server's clock",
+        "" if passed else "that cannot be: measure again in a new session",
         measurement,
     )
 

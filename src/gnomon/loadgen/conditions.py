@@ -15,6 +15,19 @@ from pydantic import Field
 from gnomon.core.spec import Declared
 
 
+class Witness(Declared):
+    """What the clock of the server that took a test saw of it, to hold what a page says against."""
+
+    claimed_s: float = Field(
+        ge=0,
+        description="what the session's tests that the server saw begin are said to have lasted up to the "
+        "end of this one, rests between them included",
+    )
+    passed_s: float = Field(
+        ge=0, description="since the server heard that the first of them begins"
+    )
+
+
 class Conditions(Declared):
     """Conditions of one test. None is what nobody could tell, as the charge where there is no battery."""
 
@@ -34,7 +47,12 @@ class Conditions(Declared):
     clock_resolution_ns: float | None = Field(default=None, ge=0)
     clock_drift_ppm: float | None = Field(default=None, description="against the wall clock")
     long_tasks_ms: float = Field(default=0.0, ge=0, description="the page held up by other work")
-    online: bool | None = Field(default=None, description="whether the server saw the test happen")
+    warm_up_calls: int | None = Field(default=None, ge=0, description="before the clock started")
+    online: bool | None = Field(
+        default=None,
+        description="of a test measured elsewhere: whether the server was told before it began",
+    )
+    witness: Witness | None = Field(default=None, description="of a test that began in its sight")
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ ACCURACY = "accuracy"
 ACCURACY_LOG = "mlperf_log_accuracy.json"
 CURED_BY_A_LOWER_RATE = {"hopeless", "overloaded"}
 """Faults of a probe after which a search goes on; any other would only come again."""
+OWN_PRECISION = "own"
+"""Of a model that a person brings: whatever is in the file."""
 FATAL = {"raised", "stalled", "wrong_output_count"}
 """Kinds of fault after which nothing further is worth measuring."""
 
@@ -181,6 +183,7 @@ def verdict_on(
     *,
     official_data: bool,
     registered: bool = True,
+    own_model: bool = False,
     eased: Iterable[str] = (),
 ) -> Verdict:
     """The verdict on these checks of the tests `measured`.
@@ -194,6 +197,7 @@ def verdict_on(
             (f"{profile.name} rules", not profile.official),
             ("not the official data", not official_data),
             ("not a registered benchmark", not registered),
+            ("a model of your own", own_model),
             ("no accuracy test", ACCURACY not in measured),
         )
         if lacks
@@ -210,6 +214,7 @@ def verdict_on_run(
     settings: Mapping[str, Settings],
     *,
     official_data: bool,
+    own_model: bool = False,
 ) -> Verdict:
     """The verdict on a run whose tests, by name, had these settings."""
     declared = declaration_of(benchmark)
@@ -225,8 +230,14 @@ def verdict_on_run(
         settings,
         official_data=official_data,
         registered=is_registered(benchmark),
+        own_model=own_model,
         eased=eased,
     )
+
+
+def is_own_model(description: Mapping[str, Any]) -> bool:
+    """Whether a system, by what it says of itself, ran a model that a person brought."""
+    return description.get("precision") == OWN_PRECISION
 
 
 def fatal_fault(faults: Iterable[Fault]) -> str | None:

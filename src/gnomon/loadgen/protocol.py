@@ -17,7 +17,13 @@ from gnomon.core.task import Task
 from gnomon.core.verdict import Check
 from gnomon.loadgen.campaign import carry_out, prepare
 from gnomon.loadgen.find_peak import is_probe
-from gnomon.loadgen.judge import JudgedTest, judge_search, judge_test, verdict_on_run
+from gnomon.loadgen.judge import (
+    JudgedTest,
+    is_own_model,
+    judge_search,
+    judge_test,
+    verdict_on_run,
+)
 from gnomon.loadgen.measure import recorded_samples
 from gnomon.loadgen.options import (
     LoadOptions,
@@ -88,7 +94,14 @@ def recompute(run: Run, task: Task) -> Recomputed:
     measured = {name: test.settings for name, test in judged.items() if not is_probe(name)}
     checks += coverage_checks(measured, profile)
     official = bool(run.record["data"]["official"])
-    verdict = verdict_on_run(checks, profile, benchmark, measured, official_data=official)
+    verdict = verdict_on_run(
+        checks,
+        profile,
+        benchmark,
+        measured,
+        official_data=official,
+        own_model=is_own_model(run.record["system"]["description"]),
+    )
     results = {name: test.result for name, test in judged.items()}
     return Recomputed(results, verdict, tuple(disagreements))
 

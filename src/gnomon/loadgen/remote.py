@@ -46,7 +46,12 @@ from gnomon.loadgen.rules import coverage_checks
 from gnomon.loadgen.samples import SAMPLES_FILE, write_samples
 from gnomon.loadgen.schedule import plan
 from gnomon.loadgen.session import Fault, all_finite
-from gnomon.loadgen.settings import Settings
+from gnomon.loadgen.settings import NS_PER_S, Settings
+
+LEAST_TIMED = 0.5
+"""Of the queries, so many must have taken more than a step of the clock for the rest to mean something."""
+ROUNDING_NS = 1000
+"""Times came as fractions of a millisecond, by which the loop elsewhere decided that it was over."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +281,8 @@ def _require_fit(name: str, settings: Settings, returned: Returned) -> None:
         SettingsError: Names what does not fit.
     """
     issued_ns, completed_ns = returned.issued_ns, returned.completed_ns
+    if (name == ACCURACY) != (returned.answers is not None):
+        raise UsageError(f"test {name!r} {'needs' if name == ACCURACY else 'takes no'} answers")
     if issued_ns.ndim != 1 or issued_ns.shape != completed_ns.shape or not len(issued_ns):
         raise SettingsError(
             f"test {name!r} needs one time of issue and one of completion a sample, got "
@@ -291,9 +298,58 @@ def _require_fit(name: str, settings: Settings, returned: Returned) -> None:
         raise SettingsError(
             f"test {name!r} has {known} samples, {len(issued_ns)} came back: measure it again"
         )
-    if (name == ACCURACY) != (returned.answers is not None):
-        raise UsageError(f"test {name!r} {'needs' if name == ACCURACY else 'takes no'} answers")
-    if returned.answers is not None and len(returned.answers) != len(issued_ns):
+    if returned.answers is None:
+        _require_carried_out(name, settings, returned)
+    elif len(returned.answers) != len(issued_ns):
         raise SettingsError(
             f"{len(returned.answers)} answers came back for {len(issued_ns)} samples of test {name!r}"
         )
+
+
+def _require_carried_out(name: str, settings: Settings, returned: Returned) -> None:
+    """Refuse times of a performance test that its loop cannot have made: whoever goes on picks the end.
+
+    Raises:
+        SettingsError: Says what the loop does otherwise.
+    """
+    issued_ns, completed_ns = returned.issued_ns, returned.completed_ns
+    if returned.conditions is None:
+        raise SettingsError(f"test {name!r} came without its conditions: measure it again")
+    closed_loop = settings.scenario.closed_loop
+    width = settings.samples_per_query
+    if closed_loop and (issued_ns[width::width] < _ends_ns(completed_ns, width)).any():
+        raise SettingsError(
+            f"the times of test {name!r} cannot have happened: a query is issued when the one before is "
+            f"answered"
+        )
+    if np.count_nonzero(completed_ns > issued_ns) <= (1 - LEAST_TIMED) * len(issued_ns):
+        raise SettingsError(
+            f"test {name!r} took no time by the clock of that device: it is too coarse to measure this; "
+            f"open the https address, where it is finer"
+        )
+    # The last batch, or query, is the first after which the loop may end.
+    before = int(np.searchsorted(issued_ns, issued_ns[-1]))
+    if not before:
+        return
+    elapsed_ns = int((issued_ns if closed_loop else completed_ns)[before - 1])
+    enough = (
+        elapsed_ns > settings.min_duration_ns + ROUNDING_NS
+        and before >= settings.min_query_count * width
+    )
+    longest_ns = settings.max_duration_ns if closed_loop else 0
+    if (
+        enough
+        or 0 < longest_ns < elapsed_ns - ROUNDING_NS
+        or 0 < settings.max_query_count * width <= before
+    ):
+        raise SettingsError(
+            f"test {name!r} went on after its end: it was over after {before} samples and "
+            f"{elapsed_ns / NS_PER_S:.2f} s, {len(issued_ns)} came back; measure it again"
+        )
+
+
+def _ends_ns(completed_ns: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+    """When each query but the last was answered in full."""
+    whole = (len(completed_ns) - 1) // width * width
+    ends_ns: NDArray[np.int64] = completed_ns[:whole].reshape(-1, width).max(axis=1)
+    return ends_ns

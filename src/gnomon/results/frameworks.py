@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -63,7 +64,7 @@ class FrameworkRow:
 def of_frameworks(runs: Sequence[Run]) -> bool:
     """Whether these runs can stand in one such table: one benchmark, and systems that run model files."""
     return len({run.record["benchmark"]["name"] for run in runs}) == 1 and all(
-        "framework" in run.record["system"]["description"] for run in runs
+        "framework" in _described(run) for run in runs
     )
 
 
@@ -98,7 +99,7 @@ def framework_table(runs: Sequence[Run]) -> RenderableType:
 
 
 def _row(run: Run, reference: Run | None) -> FrameworkRow:
-    described = run.record["system"]["description"]
+    described = _described(run)
     stream, offline = run.result.get("single-stream", {}), run.result.get("offline", {})
     quality = _quality_of(run)
     target = _target(run)
@@ -132,14 +133,19 @@ def _reference_of(run: Run, runs: Sequence[Run]) -> Run | None:
     whole = [
         other
         for other in runs
-        if other.record["system"]["description"]["precision"] == FULL_PRECISION
-        and _quality_of(other) is not None
+        if _described(other)["precision"] == FULL_PRECISION and _quality_of(other) is not None
     ]
-    for framework in (run.record["system"]["description"]["framework"], REFERENCE_FRAMEWORK):
+    for framework in (_described(run)["framework"], REFERENCE_FRAMEWORK):
         for other in whole:
-            if other.record["system"]["description"]["framework"] == framework:
+            if _described(other)["framework"] == framework:
                 return other
     return None
+
+
+def _described(run: Run) -> dict[str, Any]:
+    """What the system said of itself (`ModelFileSystem.describe`)."""
+    described: dict[str, Any] = run.record["system"]["description"]
+    return described
 
 
 def _quality_of(run: Run) -> float | None:

@@ -131,8 +131,8 @@ def device_of_browser(told: Mapping[str, Any]) -> Device:
     """The device of a page.
 
     Args:
-        told: What the page says of itself: `user_agent`, and where the browser tells `platform`, `model`,
-            `brand`, `os_version`.
+        told: What the page says of itself: `user_agent`, and where the browser tells `model`, `os_version`.
+            Its `brand` is the browser's name, not the maker's.
     """
     agent = clean(told.get("user_agent"), 400)
     platform, version = "unknown", ""
@@ -148,7 +148,7 @@ def device_of_browser(told: Mapping[str, Any]) -> Device:
     model = clean(told.get("model"), 40)
     if not model and platform == "ios":
         model = "iPad" if "iPad" in agent else "iPhone"
-    maker = clean(told.get("brand"), 40) or ("Apple" if platform in ("ios", "macos") else "")
+    maker = "Apple" if platform in ("ios", "macos") else ""  # of others no browser tells
     title = f"{_TITLES.get(platform, 'Unknown system')} {version}".strip()
     return Device(
         name=f"{model} ({title})" if model else title,

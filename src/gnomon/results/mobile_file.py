@@ -48,7 +48,6 @@ from gnomon.results.mobile_format import (
     Windows,
 )
 
-SUITE = "mobile"
 LARGEST_FILE = 16 << 20
 SCENARIOS = (Scenario.SINGLE_STREAM, Scenario.OFFLINE)
 """Those that the app knows."""
@@ -218,7 +217,7 @@ def _performance(run: Run, name: str) -> Measured | None:
         per_latency = result["sample_count"]
     verdict = run.verdict.of(name)
     return Measured(
-        throughput=Throughput(value=per_latency * NS_PER_S / p90_ns),
+        throughput=Throughput(value=per_latency * NS_PER_S / p90_ns) if p90_ns > 0 else None,
         accuracy=None,
         dataset=_dataset(run),
         measured_duration=result["duration_ns"] / NS_PER_S,

@@ -13,11 +13,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 
+def utc_text(when: datetime) -> str:
+    """RFC 3339 in milliseconds of UTC, so that text sorts as time does; without a zone it counts as UTC."""
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _written(when: datetime) -> str:
-    """RFC 3339 in milliseconds. The app writes local time without a zone, which is kept as it is."""
-    if when.tzinfo is None:
-        return when.isoformat(timespec="milliseconds")
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The app writes local time without a zone, which is kept as it is."""
+    return utc_text(when) if when.tzinfo else when.isoformat(timespec="milliseconds")
 
 
 Moment = Annotated[datetime, PlainSerializer(_written)]

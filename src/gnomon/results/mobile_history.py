@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 from gnomon.core.errors import GnomonError, RunFolderError, SettingsError, UnknownNameError
 from gnomon.core.run import RUN_FILE, Run
-from gnomon.results.mobile_file import SUITE, read_result_file
+from gnomon.results.mobile_file import read_result_file
 from gnomon.results.mobile_rows import CHECKED, MEASURED, ResultRow, rows_of_claim, rows_of_run
+from gnomon.suites.mobile import SUITE
 
 STATE_FOLDER = ".mobile"
 IMPORTED_FOLDER = "imported"
@@ -39,6 +40,8 @@ SORTED_BY = (
     "quality",
     "grade",
 )
+HIGHEST_FIRST = ("started_at", "throughput", "quality", "grade")
+"""Of these columns, those that a reader wants from the highest down."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 """SQLITE_ERROR: a table or column that should be there is not."""
 
@@ -182,7 +185,7 @@ class History:
                 return [], True
             folder = whole.parent.relative_to(self.out).as_posix()
             return list(rows_of_run(run, source, folder)), run.status != "running"
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             raise RunFolderError(f"{whole} is damaged: left out of the history") from None
 
     def _healed(self, act: Callable[[], Found], notes: list[str]) -> Found:

@@ -18,6 +18,7 @@ from gnomon.core.verdict import Check, Verdict
 from gnomon.loadgen.judge import ACCURACY
 from gnomon.loadgen.settings import Scenario
 from gnomon.results.check import check
+from gnomon.results.mobile_device import session_of
 from gnomon.results.mobile_file import moment_of
 from gnomon.results.mobile_rows import MEASURED, ResultRow, rows_of_run
 
@@ -39,12 +40,16 @@ def audit(claim: Sequence[ResultRow], tries: Sequence[Run]) -> Verdict:
         tries: Runs of the same benchmark, in any order.
 
     Raises:
-        UsageError: No try, none of the benchmark that was claimed, or a claim without a score.
+        UsageError: No try, none of the benchmark that was claimed, one that is the claim itself, or a claim
+            without a score.
     """
     scores = [row for row in claim if row.throughput is not None]
     if not scores:
         raise UsageError("the claim has no score: name one that measured single-stream or offline")
     ordered = _of_one_benchmark(tries, scores[0].benchmark)
+    for run in ordered:
+        if session_of(run) == scores[0].session:
+            raise UsageError(f"{run.id} is of the session that is claimed: measure it again")
     rows = [list(rows_of_run(run, MEASURED, "")) for run in ordered]
     checks = [
         _tries(ordered),

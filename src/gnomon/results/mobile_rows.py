@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from gnomon.core.run import Run
-from gnomon.loadgen.condition_checks import grade
+from gnomon.loadgen.condition_checks import GRADES, grade
 from gnomon.loadgen.judge import ACCURACY
 from gnomon.loadgen.settings import NS_PER_S, Scenario
 from gnomon.results.mobile_device import backend_of, clean, device_of, session_of
@@ -23,7 +22,7 @@ from gnomon.results.mobile_file import (
     moment_of,
     scenarios_of,
 )
-from gnomon.results.mobile_format import Entry, EnvironmentInfo, ExtendedResult, Loadgen
+from gnomon.results.mobile_format import Entry, EnvironmentInfo, ExtendedResult, Loadgen, utc_text
 
 MEASURED = "measured here"
 CHECKED = "imported, raw samples checked"
@@ -115,12 +114,6 @@ class ResultRow:
         return ", ".join(filter(None, (runtime, where, self.precision, threads)))
 
 
-def utc_text(when: datetime) -> str:
-    """A moment as it stands in the history; one without a zone counts as UTC."""
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def rows_of_run(run: Run, source: str, folder: str) -> Iterator[ResultRow]:
     """A row for each scenario of a run.
 
@@ -176,7 +169,7 @@ def rows_of_claim(result: ExtendedResult) -> Iterator[ResultRow]:
         loadgen = speed.loadgen if speed else None
         decibels = kind == "SNUSR"
         threshold = _number(entry.setting("quality_threshold"))
-        stand_in = data is not None and STAND_IN in data.name
+        stand_in = data is None or STAND_IN in data.name
         yield ResultRow(
             run=clean(result.meta.uuid),
             session=clean(result.meta.uuid),
@@ -205,9 +198,9 @@ def rows_of_claim(result: ExtendedResult) -> Iterator[ResultRow]:
             else "VALID"
             if loadgen.is_result_valid
             else "INVALID",
-            grade=clean(entry.setting("grade")) or _grade_claimed(loadgen),
+            grade=_grade_claimed(entry, loadgen),
             rules=clean(entry.setting("rules")) or "the app's",
-            official=not stand_in,
+            official=not stand_in and entry.setting("data_official") in ("", "true"),
             source=CLAIMED,
             folder="",
         )
@@ -220,7 +213,7 @@ def _speed(name: str, result: Mapping[str, Any] | None) -> tuple[float | None, f
     if name == Scenario.OFFLINE.value:
         return None, float(result["samples_per_second"])
     p90_ns = float(result["latency"]["p90_ns"])
-    return p90_ns, NS_PER_S / p90_ns
+    return p90_ns, NS_PER_S / p90_ns if p90_ns > 0 else None
 
 
 def _device_claimed(told: EnvironmentInfo) -> tuple[str, str]:
@@ -245,8 +238,11 @@ def _benchmark_claimed(entry: Entry, *, offline: bool) -> str:
     return ours if offline and ours in DATASETS else name
 
 
-def _grade_claimed(loadgen: Loadgen | None) -> str:
-    """As the app colours results (`lib/benchmark/performance_result_validity.dart`)."""
+def _grade_claimed(entry: Entry, loadgen: Loadgen | None) -> str:
+    """As it says, or as the app colours results (`lib/benchmark/performance_result_validity.dart`)."""
+    said = entry.setting("grade")
+    if said in GRADES:
+        return said
     if loadgen is None:
         return ""
     if not (loadgen.is_min_duration_met and loadgen.is_early_stopping_met):

@@ -19,12 +19,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
+from pyarrow import ArrowException
+from pyarrow.parquet import read_metadata
+
 from gnomon.core.errors import DataError, RunFolderError, UsageError, described
 from gnomon.core.files import write_atomically
 from gnomon.core.run import ASIDE_FOLDER, LOCK_FILE, RUN_FILE, Run
+from gnomon.loadgen.samples import SAMPLES_FILE
 from gnomon.results.check import check
 from gnomon.results.mobile_file import (
-    SUITE,
+    LARGEST_FILE,
     read_result_file,
     result_bytes,
     result_file_of,
@@ -32,11 +36,14 @@ from gnomon.results.mobile_file import (
 from gnomon.results.mobile_format import Entry, ExtendedResult
 from gnomon.results.mobile_history import IMPORTED_FOLDER, STATE_FOLDER
 from gnomon.results.mobile_rows import CHECKED, CLAIMED
+from gnomon.suites.mobile import SUITE
 
 RESULT_FILE = "result.json"
 RUNS_FOLDER = "runs"
 MOST_FILES = 10_000
 MOST_BYTES = 2 << 30
+MOST_ROWS = 1 << 26
+"""Of raw samples in all: a few kilobytes of Parquet can hold more than fits the memory."""
 MOST_PARTS = 6
 LEFT_OUT = (LOCK_FILE, "report.html")
 """Of no worth elsewhere. A report is made again from the run: one that comes in could hold any script."""
@@ -150,6 +157,7 @@ def _import_claim(file: Path, out: Path) -> Imported:
 def _import_share(file: Path, unpacked: Path, out: Path) -> Imported:
     result = read_result_file(unpacked / RESULT_FILE)
     uuid = _uuid(result, str(file))
+    _require_readable(file, unpacked)
     runs = [Run.open(path) for path in sorted((unpacked / RUNS_FOLDER).glob("*"))]
     if not runs:
         raise DataError(f"{file} holds no runs: import its {RESULT_FILE} by itself, as a claim")
@@ -173,6 +181,27 @@ def _import_share(file: Path, unpacked: Path, out: Path) -> Imported:
         tuple(run.id for run in new),
         tuple(run.id for run in runs if run.id in here),
     )
+
+
+def _require_readable(file: Path, unpacked: Path) -> None:
+    """Refuse what is small in a zip and large once it is read.
+
+    Raises:
+        DataError: Says what of it.
+    """
+    for record in unpacked.rglob(RUN_FILE):
+        if record.stat().st_size > LARGEST_FILE:
+            raise DataError(
+                f"{file} holds a {RUN_FILE} of more than {LARGEST_FILE >> 20} MiB: not imported"
+            )
+    try:
+        rows = sum(read_metadata(path).num_rows for path in unpacked.rglob(f"*/{SAMPLES_FILE}"))
+    except ArrowException as error:
+        raise DataError(
+            f"{file} holds samples that are damaged ({described(error)[:120]}): ask for it again"
+        ) from None
+    if rows > MOST_ROWS:
+        raise DataError(f"{file} holds {rows:,} raw samples, more than {MOST_ROWS:,}: not imported")
 
 
 def _recomputed(runs: Sequence[Run]) -> Iterator[str]:
@@ -242,13 +271,14 @@ def _require_mobile(run: Run) -> None:
     record = run.record
     suite, protocol = record["benchmark"]["suite"], record["protocol"]
     data_path, same = record.get("data_path"), run.id == run.path.name
+    here = data_path is None or Path(str(data_path)).is_dir() or Path(str(data_path)).is_file()
     if suite != SUITE or protocol != "load":
         raise DataError(
             f"{run.path.name} is no run of a mobile benchmark: a share holds nothing else"
         )
     if not same:
         raise DataError(f"{run.path.name} calls itself {run.id!r}: ask for the share again")
-    if data_path is not None and not Path(str(data_path)).exists():
+    if not here:
         raise DataError(
             f"{run.id} was measured on data at {data_path}, which is not here: put the same data there, or "
             f"import its {RESULT_FILE} by itself, as a claim"

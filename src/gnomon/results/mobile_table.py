@@ -12,7 +12,7 @@ from typing import Any
 from gnomon.core.units import format_duration_ns, format_rate
 from gnomon.loadgen.settings import Scenario
 from gnomon.results.mobile_history import COLUMNS
-from gnomon.results.mobile_rows import ResultRow
+from gnomon.results.mobile_rows import CLAIMED, ResultRow
 
 STAND_IN = "stand-in data"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -41,8 +41,14 @@ def cells_of(row: ResultRow) -> Cells:
         throughput=rate_text(row.throughput, row.scenario),
         quality=quality_text(row.quality, row.unit),
         asked=quality_text(row.threshold, row.unit),
-        data="official data" if row.official else STAND_IN,
+        data=_data_in_words(row),
     )
+
+
+def _data_in_words(row: ResultRow) -> str:
+    if not row.official:
+        return STAND_IN
+    return "official data, as claimed" if row.source == CLAIMED else "official data"
 
 
 def rate_text(value: float | None, scenario: str) -> str:

@@ -7,9 +7,12 @@ are. Of the app's cooldowns (300 s, quick 60 s) that of a submission is kept; th
 
 from __future__ import annotations
 
+from typing import Any
+
 from gnomon.core.spec import Benchmark, QualityTarget
 from gnomon.loadgen.settings import LoadBenchmark, RunMode, Scenario, Seeds
 
+SUITE = "mobile"
 MOBILE_SEEDS = Seeds(
     qsl=2465351861681999779,
     sample_index=14276810075590677512,
@@ -45,11 +48,11 @@ RUN_MODES = (
 SPECIFICATION = "MLPerf Mobile rules v4.0, on data that ships in place of the official data"
 
 
-def single_stream(performance_sample_count: int) -> dict[str, object]:
-    """Settings of a benchmark that has the one scenario that all of the suite's have."""
+def mobile_settings(*scenarios: Scenario, performance_sample_count: int = 0) -> dict[str, Any]:
+    """Settings of a benchmark of the suite, in these scenarios; 0 samples: all that there are."""
     return LoadBenchmark(
-        scenarios=(Scenario.SINGLE_STREAM,),
-        default_scenarios=(Scenario.SINGLE_STREAM,),
+        scenarios=scenarios,
+        default_scenarios=scenarios,
         performance_sample_count=performance_sample_count,
         run_modes=RUN_MODES,
         seeds=MOBILE_SEEDS,
@@ -59,7 +62,7 @@ def single_stream(performance_sample_count: int) -> dict[str, object]:
 CLASSIFICATION = Benchmark(
     name="mobile-classification",
     title="Image classification",
-    suite="mobile",
+    suite=SUITE,
     task="mobile-classification",
     protocol="load",
     default_system="onnx",
@@ -68,56 +71,50 @@ CLASSIFICATION = Benchmark(
         reference=751 / 797,  # here and below: of the float32 model that ships, in ONNX Runtime
         factor=0.98,
     ),
-    settings=LoadBenchmark(
-        scenarios=(Scenario.SINGLE_STREAM, Scenario.OFFLINE),
-        default_scenarios=(Scenario.SINGLE_STREAM, Scenario.OFFLINE),
-        performance_sample_count=0,
-        run_modes=RUN_MODES,
-        seeds=MOBILE_SEEDS,
-    ).model_dump(mode="json"),
+    settings=mobile_settings(Scenario.SINGLE_STREAM, Scenario.OFFLINE),
     specification=SPECIFICATION,
 )
 SEGMENTATION = Benchmark(
     name="mobile-segmentation",
     title="Semantic segmentation",
-    suite="mobile",
+    suite=SUITE,
     task="mobile-segmentation",
     protocol="load",
     default_system="onnx",
     quality=QualityTarget(metric="mIoU", reference=0.7810, factor=0.96),
-    settings=single_stream(0),
+    settings=mobile_settings(Scenario.SINGLE_STREAM),
     specification=SPECIFICATION,
 )
 SUPER_RESOLUTION = Benchmark(
     name="mobile-super-resolution",
     title="Super-resolution",
-    suite="mobile",
+    suite=SUITE,
     task="mobile-super-resolution",
     protocol="load",
     default_system="onnx",
     quality=QualityTarget(metric="PSNR", reference=36.443, factor=33 / 33.58),
-    settings=single_stream(0),
+    settings=mobile_settings(Scenario.SINGLE_STREAM),
     specification=SPECIFICATION,
 )
 DETECTION = Benchmark(
     name="mobile-detection",
     title="Object detection",
-    suite="mobile",
+    suite=SUITE,
     task="mobile-detection",
     protocol="load",
     default_system="onnx",
     quality=QualityTarget(metric="mAP", reference=0.773369, factor=0.95),
-    settings=single_stream(0),
+    settings=mobile_settings(Scenario.SINGLE_STREAM),
     specification=SPECIFICATION,
 )
 QUESTION_ANSWERING = Benchmark(
     name="mobile-question-answering",
     title="Question answering",
-    suite="mobile",
+    suite=SUITE,
     task="mobile-question-answering",
     protocol="load",
     default_system="onnx",
     quality=QualityTarget(metric="F1", reference=0.9975, factor=0.93),
-    settings=single_stream(0),
+    settings=mobile_settings(Scenario.SINGLE_STREAM),
     specification=SPECIFICATION,
 )

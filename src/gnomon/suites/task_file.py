@@ -25,13 +25,8 @@ from gnomon.core.errors import DataError, UnknownNameError, UsageError
 from gnomon.core.registry import BENCHMARKS
 from gnomon.core.spec import Benchmark, Declared, QualityTarget, first_of
 from gnomon.loadgen.settings import LoadBenchmark, RunMode
-from gnomon.suites.app_task_file import (
-    AppTask,
-    app_benchmark,
-    app_data,
-    app_notes,
-    read_app_tasks,
-)
+from gnomon.suites.app_benchmark import app_benchmark, app_data, app_notes
+from gnomon.suites.app_task_file import AppTask, read_app_tasks
 
 
 class OwnTable(Declared):

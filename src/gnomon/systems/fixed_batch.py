@@ -58,7 +58,7 @@ class FixedBatchSystem(ModelFileSystem):
         """Let go of the model."""
         self._single = self._whole = None
 
-    def _open(self, path: Path, task: Task) -> None:
+    def _open(self, path: Path) -> None:
         self._single = self._calls(path, 1)
         if self.max_batch_size > 1:
             try:

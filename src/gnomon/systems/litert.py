@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError, MissingExtraError, SettingsError, described
+from gnomon.core.errors import DataError, SettingsError, described
+from gnomon.core.extras import optional_module
 from gnomon.systems.fixed_batch import Calls, FixedBatchSystem
 from gnomon.systems.model_file import native_messages
 from gnomon.systems.tensors import Tensor
@@ -60,10 +60,9 @@ class LiteRtSystem(FixedBatchSystem):
             MissingExtraError: LiteRT is not installed.
         """
         super().__init__(model=model, threads=threads, precision=precision, batch_size=batch_size)
-        try:
-            self._litert: Any = import_module("ai_edge_litert.interpreter")
-        except ImportError:
-            raise MissingExtraError(PACKAGE, "mobile", "the system 'litert'") from None
+        self._litert: Any = optional_module(
+            "ai_edge_litert.interpreter", PACKAGE, "mobile", "the system 'litert'"
+        )
         if delegate_options and delegate in (XNNPACK, BUILT_IN):
             raise SettingsError(f"delegate {delegate!r} takes no delegate_options: leave them out")
         self._delegate, self._delegate_options = str(delegate), dict(delegate_options or {})
@@ -156,9 +155,8 @@ class LiteRtSystem(FixedBatchSystem):
 
     def _loaded_delegate(self) -> Any:
         try:
-            ctypes.CDLL(
-                self._delegate
-            )  # where this fails, LiteRT says so twice, once as a traceback
+            # Where this fails, LiteRT says so twice, once as a traceback.
+            ctypes.CDLL(self._delegate)
             return self._litert.load_delegate(self._delegate, self._delegate_options)
         except Exception as error:
             raise SettingsError(

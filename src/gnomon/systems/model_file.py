@@ -6,7 +6,6 @@ so that their results can stand in one table.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import tempfile
@@ -19,12 +18,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gnomon.core.errors import DataError, SettingsError
+from gnomon.core.files import sha256_of
 from gnomon.core.task import IndexArray, Outputs, Task
+from gnomon.loadgen.judge import OWN_PRECISION
 from gnomon.loadgen.system import InputTable, SynchronousSystem
 
 PRECISIONS = ("fp32", "fp16", "int8")
-OWN_PRECISION = "own"
-"""Of a model that a person brings: whatever is in the file."""
 WARM_UP_CALLS = 10
 MOST_READY = 1 << 14
 """Inputs kept ready as batches of one; any others are looked up."""
@@ -120,9 +119,8 @@ class ModelFileSystem(SynchronousSystem):
         """Open the model on the first call, bring the inputs into its form, warm up."""
         if self._path is None:
             path = self.model_file(task)
-            self._open(path, task)
-            content = b"".join(file.read_bytes() for file in self._files(path))
-            self._path, self._digest = path, hashlib.sha256(content).hexdigest()
+            self._open(path)
+            self._path, self._digest = path, sha256_of(*self._files(path))
         # The loop that is timed calls this closure, not a method with five look-ups.
         self.predict = self._answering(task, samples)  # type: ignore[method-assign, assignment]
         for size in {1, min(self.max_batch_size, len(samples))}:
@@ -136,7 +134,7 @@ class ModelFileSystem(SynchronousSystem):
         )
 
     @abstractmethod
-    def _open(self, path: Path, task: Task) -> None:
+    def _open(self, path: Path) -> None:
         """Open the file and hold what came of it."""
 
     @abstractmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError, MissingExtraError, SettingsError
+from gnomon.core.errors import DataError, SettingsError
+from gnomon.core.extras import optional_module
 from gnomon.core.registry import TASKS
 from gnomon.core.task import Task
 from gnomon.systems.fixed_batch import Calls, FixedBatchSystem
@@ -52,10 +52,7 @@ class NcnnSystem(FixedBatchSystem):
             MissingExtraError: ncnn is not installed.
         """
         super().__init__(model=model, threads=threads, precision=precision, batch_size=1)
-        try:
-            self._ncnn: Any = import_module("ncnn")
-        except ImportError:
-            raise MissingExtraError("ncnn", "ncnn", "the system 'ncnn'") from None
+        self._ncnn: Any = optional_module("ncnn", "ncnn", "ncnn", "the system 'ncnn'")
         self._vulkan = bool(vulkan)
         if self._vulkan:
             with native_messages():

@@ -101,7 +101,7 @@ class OnnxSystem(ModelFileSystem):
 
         return predict
 
-    def _open(self, path: Path, task: Task) -> None:
+    def _open(self, path: Path) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1

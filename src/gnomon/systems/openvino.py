@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError, MissingExtraError, SettingsError
+from gnomon.core.errors import DataError, SettingsError
+from gnomon.core.extras import optional_module
 from gnomon.systems.fixed_batch import Calls, FixedBatchSystem
 from gnomon.systems.tensors import Tensor
 
@@ -154,20 +154,14 @@ def _imported() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    if "openvino" not in sys.modules and TELEMETRY not in sys.modules:
+    silent = "openvino" not in sys.modules and TELEMETRY not in sys.modules
+    if silent:
         sys.modules[TELEMETRY] = None  # type: ignore[assignment] # it then uses a stub of its own
-        try:
-            return _import()
-        finally:
-            del sys.modules[TELEMETRY]
-    return _import()
-
-
-def _import() -> Any:
     try:
-        return import_module("openvino")
-    except ImportError:
-        raise MissingExtraError("openvino", "openvino", "the system 'openvino'") from None
+        return optional_module("openvino", "openvino", "openvino", "the system 'openvino'")
+    finally:
+        if silent:
+            del sys.modules[TELEMETRY]
 
 
 def _what_runs(compiled: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError, SettingsError, described
-from gnomon.timetotrain.checkpoint import sha256_of
+from gnomon.core.files import sha256_of
 from gnomon.timetotrain.session import TrainingSession
 from gnomon.timetotrain.system import TrainingSystem
 

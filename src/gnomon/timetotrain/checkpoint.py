@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import described
+from gnomon.core.files import sha256_of
 from gnomon.timetotrain import journal as events
 from gnomon.timetotrain.answers import kept_as_array
 from gnomon.timetotrain.journal import Journal
@@ -53,9 +53,3 @@ def _keep(
     asked = session.held_out
     outputs: Any = kept_as_array(restore(path)(asked))
     journal.write(events.REEVALUATION, quality=float(session.task.score(asked, outputs)))
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

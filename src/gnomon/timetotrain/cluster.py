@@ -10,12 +10,12 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gnomon.core.errors import DataError, MissingExtraError, SystemFault, described
+from gnomon.core.errors import DataError, SystemFault, described
+from gnomon.core.extras import optional_module
 from gnomon.timetotrain.caches import clear_caches
 from gnomon.timetotrain.launch import run_processes
 from gnomon.timetotrain.plan import Plan, write_plan
@@ -39,10 +39,7 @@ def train_on_cluster(address: str, plans: Sequence[Plan], folders: Sequence[Path
         MissingExtraError: Ray is not installed.
         SystemFault: The cluster cannot be reached, or a machine was lost.
     """
-    try:
-        ray: Any = import_module("ray")
-    except ImportError as error:
-        raise MissingExtraError("ray", "ray", "spreading runs over machines") from error
+    ray: Any = optional_module("ray", "ray", "ray", "spreading runs over machines")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnomon.core.files import sha256_of
 from gnomon.core.registry import is_registered
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check, Verdict
 from gnomon.timetotrain.answers import ANSWERS_FILE, fingerprint, read_answers
-from gnomon.timetotrain.checkpoint import CHECKPOINT_FILE, sha256_of
+from gnomon.timetotrain.checkpoint import CHECKPOINT_FILE
 from gnomon.timetotrain.cluster import MACHINE_FILE, read_machine
 from gnomon.timetotrain.evidence import Campaign
 from gnomon.timetotrain.journal import JOURNAL_FILE

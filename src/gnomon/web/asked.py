@@ -32,13 +32,13 @@ Count = Annotated[int, Field(ge=0, lt=2**31)]
 ProviderName = Literal["wasm", "webgpu", "webnn"]
 
 
-class _Part(BaseModel):
-    """A part of the request. What it has besides is passed over: a newer page may say more."""
+class Part(BaseModel):
+    """A part of what a page sends. What it has besides is passed over: a newer page may say more."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
-class Probe(_Part):
+class Probe(Part):
     """What the page found when it tried an execution provider."""
 
     name: Text
@@ -47,7 +47,7 @@ class Probe(_Part):
     took_ms: float = Field(default=0.0, ge=0)
 
 
-class Provider(_Part):
+class Provider(Part):
     """The execution provider that runs the model, and what was asked for."""
 
     name: ProviderName
@@ -57,7 +57,7 @@ class Provider(_Part):
     probes: list[Probe] = Field(default=[], max_length=MOST_PROBES)
 
 
-class Device(_Part):
+class Device(Part):
     """What the browser tells of its device; most of it is missing in most browsers."""
 
     user_agent: Agent
@@ -71,13 +71,13 @@ class Device(_Part):
     gpu: Text | None = None
 
 
-class Clock(_Part):
+class Clock(Part):
     """The page's clock."""
 
     resolution_ns: float | None = Field(default=None, ge=0)
 
 
-class AskedRun(_Part):
+class AskedRun(Part):
     """The request that begins a run."""
 
     mode: Text
@@ -126,7 +126,7 @@ class AskedRun(_Part):
         }
 
 
-class AskedEnd(_Part):
+class AskedEnd(Part):
     """The request that ends a run."""
 
     interrupted_because: Text = ""

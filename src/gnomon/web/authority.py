@@ -1,7 +1,8 @@
 """A certificate authority for one folder of runs, that a phone may be told to trust.
 
-A phone that trusts it shows no warning, and keeps the page for use offline. It can vouch for nothing but
-private networks and this machine's own names and addresses: a stolen key could not pose as a bank.
+A phone that trusts it shows no warning, and keeps the page for use offline. It can vouch for this machine's
+own names and addresses alone, so that a stolen key could not pose as anybody else. On a network that gives
+the machine another address there is a new authority, to be trusted anew.
 """
 
 from __future__ import annotations
@@ -20,19 +21,14 @@ try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
     raise MissingExtraError("cryptography", "mobile", "serving a page over https") from None
 
-LIFETIME = timedelta(days=5 * 365)
+LIFETIME = timedelta(days=2 * 365)
+LOOPBACK = ("127.0.0.1", "::1")
 CLOCKS_APART = timedelta(hours=24)
 """A phone's clock may be behind."""
-PRIVATE_NETWORKS = (
-    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
-    *("fc00::/7", "fe80::/10", "::1/128"),
-)
-PRIVATE_NAMES = ("localhost", "local")
-"""Names that end so are of no public host (RFC 6761, RFC 6762)."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +105,11 @@ def _serves(certificate: x509.Certificate, reachable: Reachable, now: datetime) 
 
 
 def _permitted(reachable: Reachable) -> list[x509.GeneralName]:
-    private = [ipaddress.ip_network(network) for network in PRIVATE_NETWORKS]
-    hosts = [ipaddress.ip_network(address) for address in reachable.addresses]
-    public = [
-        host
-        for host in hosts
-        if not any(host.version == known.version and host.subnet_of(known) for known in private)  # type: ignore[arg-type]
-    ]
-    names = dict.fromkeys((*PRIVATE_NAMES, *(name for name in reachable.names if name.isascii())))
+    names = dict.fromkeys(("localhost", *(name for name in reachable.names if name.isascii())))
+    addresses = dict.fromkeys((*LOOPBACK, *reachable.addresses))
     return [
         *(x509.DNSName(name) for name in names),
-        *(x509.IPAddress(network) for network in (*private, *dict.fromkeys(public))),
+        *(x509.IPAddress(ipaddress.ip_network(address)) for address in addresses),
     ]
 
 
@@ -149,6 +139,8 @@ def _make(reachable: Reachable, now: datetime) -> Authority:
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
+        # Limits on names say nothing of mail, code or people: it vouches for servers alone.
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(identifier, critical=False)
         .add_extension(x509.NameConstraints(_permitted(reachable), None), critical=True)
         .sign(secret, hashes.SHA256())

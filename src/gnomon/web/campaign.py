@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
+import shutil
 import time
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gnomon.core.environment import capture
-from gnomon.core.files import write_atomically
+from gnomon.core.errors import GnomonError
 from gnomon.core.run import Run
 from gnomon.core.verdict import Verdict
 from gnomon.core.version import __version__
-from gnomon.loadgen.condition_checks import grade
+from gnomon.loadgen.condition_checks import SLACK_S, grade
+from gnomon.loadgen.conditions import Witness
 from gnomon.loadgen.judge import ACCURACY, judge_test
 from gnomon.loadgen.options import LoadOptions, profile_of
 from gnomon.loadgen.remote import Elsewhere, RemoteRun
-from gnomon.loadgen.settings import NS_PER_S
 from gnomon.web.asked import AskedRun
 from gnomon.web.catalogue import Catalogue, Offered
 from gnomon.web.returned import returned_of
@@ -38,12 +39,11 @@ from gnomon.web.session_state import (
 )
 from gnomon.web.upload import Upload
 
-WITNESS_FILE = "witness.json"
 ENDED = ("complete", "aborted")
 MOST_OPEN = 64
 """Runs that are held open at once; others are gone on with when their page comes back."""
-SLACK_NS = 2 * NS_PER_S
-"""A page's clock, and the way from it, may be so much off before a test is called impossible."""
+LEAST_FREE_BYTES = 1 << 30
+"""Nothing is taken onto a disk that has less room: this machine needs some for itself."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure
@@ -99,6 +99,7 @@ class Campaign:
                     f"this session measures {benchmark} as {was}: start a new session for others",
                 )
             return {"run": found.run, "tests": self._standing_of(found)}
+        self._require_room()
         remote = RemoteRun.begin(
             offered.benchmark,
             LoadOptions(rules=asked.mode),
@@ -113,7 +114,6 @@ class Campaign:
         state.runs[benchmark] = run
         self._open[session, benchmark] = _Begun(remote, time.monotonic())
         save_session(self._folder, session, state)
-        self._witness(session, run)
         return {"run": run.run, "tests": {}}
 
     def record(
@@ -147,14 +147,19 @@ class Campaign:
         if self._has_ended(run):
             raise Refused(409, f"the run of {benchmark} has ended: start a new session")
         begun = self._opened(session, benchmark, run)
-        _require_possible(run, begun, upload)
+        self._require_room()
+        upload, in_sight_s = self._witnessed(session, state, run, upload)
         returned = returned_of(offered, settings, upload)
         run.tests[name] = TestState(
-            sha256=sha256, arrived_at=time.time(), duration_ns=upload.duration_ns
+            sha256=sha256, ended_at=upload.ended_at.timestamp(), in_sight_s=in_sight_s
         )
         save_session(self._folder, session, state)  # before the record, which it has to explain
-        begun.remote.record(name, returned)
-        self._witness(session, run, name, upload)
+        try:
+            begun.remote.record(name, returned)
+        except GnomonError:
+            del run.tests[name]
+            save_session(self._folder, session, state)
+            raise
         return self._answer(offered, run, name)
 
     def end(self, session: str, key: str, benchmark: str, reason: str) -> dict[str, Any]:
@@ -283,38 +288,76 @@ class Campaign:
             "grade": grade(Verdict(profile.name, tuple(judged.checks))),
         }
 
-    def _witness(
-        self, session: str, run: RunState, test: str = "", upload: Upload | None = None
-    ) -> None:
-        """Put beside the run what this machine's clock saw of it."""
-        path = self.out / run.run / WITNESS_FILE
-        told: dict[str, Any] = {"session": session, "began_at": run.began_at, "tests": {}}
-        if path.exists():
-            told = json.loads(path.read_bytes())
-        if upload is not None:
-            told["tests"][test] = {
-                **run.tests[test].model_dump(),
-                "warm_up_calls": upload.warm_up_calls,
-            }
-        write_atomically(path, (json.dumps(told, indent=2) + "\n").encode())
+    def _witnessed(
+        self, session: str, state: SessionState, run: RunState, upload: Upload
+    ) -> tuple[Upload, float | None]:
+        """A test with what this machine saw of it, and what it claims of the time that passed in its sight.
 
-
-def _require_possible(run: RunState, begun: _Begun, upload: Upload) -> None:
-    """Refuse tests that say they lasted longer than there was time, of a page that was there all along."""
-    if not upload.conditions.online:
-        return
-    passed_s = time.time() - run.began_at
-    if begun.began_monotonic_s is not None:  # this machine's clock may have been set
-        passed_s = max(passed_s, time.monotonic() - begun.began_monotonic_s)
-    claimed_ns = upload.duration_ns + sum(
-        test.duration_ns for name, test in run.tests.items() if name != upload.test
-    )
-    if claimed_ns > passed_s * NS_PER_S + SLACK_NS:
-        raise Refused(
-            422,
-            f"the tests are said to have lasted {claimed_ns / NS_PER_S:.1f} s, and the run began "
-            f"{passed_s:.1f} s ago: that cannot be; measure again in a new session",
+        Raises:
+            Refused: It claims more than passed.
+        """
+        told = upload.conditions
+        if told is None:
+            return upload, None
+        others = [
+            test
+            for each in state.runs.values()
+            for name, test in each.tests.items()
+            if (each.run, name) != (run.run, upload.test)
+        ]
+        told = told.model_copy(update={"cooldown_s": _rested_s(upload, others)})
+        if not told.online:
+            return replace(upload, conditions=told), None
+        before_s = [test.in_sight_s for test in others if test.in_sight_s is not None]
+        # The rest before the first one may have been before the server was told of anything.
+        own_s = upload.duration_s + (told.cooldown_s or 0.0 if before_s else 0.0)
+        witness = Witness(
+            claimed_s=sum(before_s) + own_s, passed_s=self._passed_s(session, state, run)
         )
+        if witness.claimed_s > witness.passed_s + SLACK_S:
+            raise Refused(
+                422,
+                f"the tests and the rest between them are said to have lasted {witness.claimed_s:.1f} s, "
+                f"and {witness.passed_s:.1f} s have passed: that cannot be; measure again in a new session",
+            )
+        told = told.model_copy(update={"witness": witness})
+        return replace(upload, conditions=told), own_s
+
+    def _passed_s(self, session: str, state: SessionState, run: RunState) -> float:
+        """Since the first run of the session began that has a test in sight, as `run` is about to have."""
+        seen = {
+            benchmark: each
+            for benchmark, each in state.runs.items()
+            if each is run or any(test.in_sight_s is not None for test in each.tests.values())
+        }
+        first = min(seen, key=lambda benchmark: seen[benchmark].began_at)
+        passed_s = time.time() - seen[first].began_at
+        begun = self._open.get((session, first))
+        if begun is not None and begun.began_monotonic_s is not None:
+            passed_s = max(passed_s, time.monotonic() - begun.began_monotonic_s)  # it may be set
+        return max(0.0, passed_s)
+
+    def _require_room(self) -> None:
+        """Take nothing more before the disk is full.
+
+        Raises:
+            Refused: The page keeps what it has, and sends it again.
+        """
+        free_bytes = shutil.disk_usage(self.out).free
+        if free_bytes < LEAST_FREE_BYTES:
+            raise Refused(
+                507, f"the server has only {free_bytes >> 20} MiB of room left: make room on it"
+            )
+
+
+def _rested_s(upload: Upload, others: Sequence[TestState]) -> float | None:
+    """The rest before a test: never more than the page's own times leave since the tests before it."""
+    assert upload.conditions is not None
+    told_s = upload.conditions.cooldown_s
+    if not others:
+        return told_s
+    room_s = upload.started_at.timestamp() - max(test.ended_at for test in others)
+    return max(0.0, min(room_s, told_s or 0.0))  # whoever says that it was the first has not rested
 
 
 def _ending(run: str, verdict: Verdict) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from gnomon.core.version import __version__
 from gnomon.loadgen.options import LoadOptions, declaration_of, planned_tests
 from gnomon.loadgen.remote import scheduled_samples
 from gnomon.loadgen.settings import Mode, RunMode, Scenario, Settings
+from gnomon.suites.mobile import SUITE
 from gnomon.tasks.mobile.shipped import MobileTask
 from gnomon.web.content import Content
 from gnomon.web.runtime_package import RuntimePackage
 
-SUITE = "mobile"
 PRECISIONS = {"fp32": "onnx", "fp16": "onnx-fp16", "int8": "onnx-int8"}
 """By the page's name of a precision: the format of the model."""
 MOST_SCHEDULED = 1 << 20
@@ -209,7 +209,7 @@ def _task_told(found: Offered) -> dict[str, Any]:
     name = benchmark.name
     return {
         "benchmark": name,
-        "title": task.title,
+        "title": benchmark.title,
         "metric": task.metric,
         "unit": task.unit,
         "higher_is_better": benchmark.quality.higher_is_better,
@@ -252,6 +252,5 @@ def _test_told(benchmark: str, mode: str, test: str, settings: Settings) -> dict
         "min_duration_ns": 0 if accuracy else settings.min_duration_ns,
         "max_duration_ns": 0 if offline else settings.max_duration_ns,
         "percentile": settings.target_latency_percentile,
-        "loaded_samples": settings.performance_sample_count,
         "schedule": f"api/schedules/{benchmark}/{mode}/{test}",
     }

@@ -21,7 +21,7 @@ from gnomon.core.errors import (
 from gnomon.core.run import RUN_FILE, Run
 from gnomon.core.version import __version__
 from gnomon.results.mobile_compare import newest, pairs, side_of
-from gnomon.results.mobile_history import SORTED_BY, History, Wanted
+from gnomon.results.mobile_history import HIGHEST_FIRST, SORTED_BY, History, Wanted
 from gnomon.results.mobile_rows import ResultRow
 from gnomon.results.mobile_table import as_csv, as_json, cells_of, value_text
 from gnomon.results.report import render, write_report
@@ -50,7 +50,6 @@ SORTINGS = (
     ("benchmark", "task"),
     ("grade", "grade"),
 )
-DESCENDING = ("started_at", "throughput", "quality", "grade")
 FILTERS = ("device", "framework", "task", "platform", "since", "until")
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
@@ -99,7 +98,9 @@ def _results(history: History, request: Request) -> Response:
     rows: list[ResultRow] = []
     error = ""
     try:
-        rows = history.rows(wanted, sort=sort, descending=sort in DESCENDING, limit=MOST_ROWS + 1)
+        rows = history.rows(
+            wanted, sort=sort, descending=sort in HIGHEST_FIRST, limit=MOST_ROWS + 1
+        )
     except UsageError as refused:
         error = str(refused)
     if len(rows) > MOST_ROWS:
@@ -194,7 +195,7 @@ def _data(history: History, request: Request) -> Response:
     form = request.query_params.get("format", "json")
     if form not in ("json", "csv"):
         raise UnknownNameError("format", form, ("json", "csv"))
-    rows = history.rows(wanted, sort=sort, descending=sort in DESCENDING)
+    rows = history.rows(wanted, sort=sort, descending=sort in HIGHEST_FIRST)
     if form == "json":
         return JSONResponse(as_json(rows, notes), headers={"Cache-Control": "no-store"})
     return Response(

@@ -23,9 +23,8 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload) -> Returne
         raise SettingsError(
             f"test {upload.test!r} is one of {settings.mode.value}, and {upload.kind} was sent"
         )
-    if settings.mode is Mode.PERFORMANCE:
-        answers, conditions = None, upload.conditions
-    else:
+    answers = None
+    if settings.mode is Mode.ACCURACY:
         rows = len(upload.issued_ns)
         samples = scheduled_samples(settings, rows).astype(np.int64)
         if not len(samples) == rows == settings.total_sample_count:
@@ -33,13 +32,13 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload) -> Returne
                 f"test {upload.test!r} asks for {settings.total_sample_count} samples, {rows} came back: "
                 f"measure it again"
             )
-        answers, conditions = _answers(offered, samples, upload), None
+        answers = _answers(offered, samples, upload)
     return Returned(
         issued_ns=upload.issued_ns,
         completed_ns=upload.completed_ns,
         started_at=upload.started_at,
         faults=upload.faults,
-        conditions=conditions,
+        conditions=upload.conditions,
         answers=answers,
     )
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gnomon.core.errors import DataError, described
+from gnomon.core.files import sha256_of
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"
@@ -197,11 +198,9 @@ def _trust() -> ssl.SSLContext:
 
 
 def _require_integrity(tarball: Path) -> None:
-    digest = hashlib.sha512()
     try:
         with tarball.open("rb") as file:
-            while piece := file.read(PIECE):
-                digest.update(piece)
+            digest = hashlib.file_digest(file, "sha512")
     except FileNotFoundError:
         raise DataError(f"{tarball} does not exist (--runtime)") from None
     except OSError as error:
@@ -262,7 +261,7 @@ def _kept(folder: Path) -> RuntimePackage | None:
         sha256 = {name: str(inventory[name]["sha256"]) for name in FILES}
         sizes = {name: int(inventory[name]["bytes"]) for name in FILES}
         for name in FILES:
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != sha256[name]:
+            if sha256_of(folder / name) != sha256[name]:
                 return None
             with gzip.open(folder / f"{name}.gz") as zipped:
                 if len(zipped.read()) != sizes[name]:  # reading to the end also checks its sum

@@ -78,6 +78,7 @@ class Ready:
         """
         config = uvicorn.Config(
             self.app,
+            http="h11",  # it bounds the head of a request, which anybody may send; httptools does not
             log_level="error",
             access_log=False,  # addresses hold the token
             server_header=False,

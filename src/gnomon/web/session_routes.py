@@ -28,6 +28,9 @@ except ImportError:
 KEY_HEADER = "X-Gnomon-Key"
 KEY = re.compile(r"[\x21-\x7e]{16,200}")
 AT_ONCE = 2
+BODIES_AT_ONCE = 8
+BODY_LIMIT_S = 120
+"""So many tests are taken in at the same time, and each for so long: a body is in memory while it comes."""
 """Requests that are read, scored and judged at the same time: NumPy keeps a processor busy with each."""
 
 Found = TypeVar("Found")
@@ -40,6 +43,7 @@ class SessionRoutes:
         self._campaign = campaign
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._workers = anyio.CapacityLimiter(AT_ONCE)
+        self._bodies = anyio.CapacityLimiter(BODIES_AT_ONCE)
 
     def routes(self) -> list[Route]:
         """What to mount."""
@@ -61,15 +65,16 @@ class SessionRoutes:
     async def record(self, request: Request) -> Response:
         """`PUT runs/BENCHMARK/tests/TEST`."""
         _key(request)  # whoever has none need not send 64 MB
-        body = await read_body(request, LARGEST_BODY)
-        upload, sha256 = await self._worked(_read_test, body)
-        if upload.test != request.path_params["test"]:
-            raise Refused(
-                422, f"the body is of test {upload.test!r}: send it to that test's address"
+        async with self._bodies:
+            body = await read_body(request, LARGEST_BODY)
+            upload, sha256 = await self._worked(_read_test, body)
+            if upload.test != request.path_params["test"]:
+                raise Refused(
+                    422, f"the body is of test {upload.test!r}: send it to that test's address"
+                )
+            told = await self._locked(
+                request, self._campaign.record, _benchmark(request), upload, sha256
             )
-        told = await self._locked(
-            request, self._campaign.record, _benchmark(request), upload, sha256
-        )
         return JSONResponse(told)
 
     async def end(self, request: Request) -> Response:
@@ -125,7 +130,7 @@ async def read_body(request: Request, largest: int) -> bytes:
     """The body of a request, refused before it is read where it says that it is too large.
 
     Raises:
-        Refused: It is larger than `largest`, or was cut short.
+        Refused: It is larger than `largest`, was cut short, or came too slowly.
     """
     refusal = Refused(413, f"a body here has at most {largest} bytes: send less")
     said = request.headers.get("content-length", "")
@@ -133,11 +138,14 @@ async def read_body(request: Request, largest: int) -> bytes:
         raise refusal
     parts, size = [], 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > largest:
-                raise refusal
-            parts.append(part)
+        with anyio.fail_after(BODY_LIMIT_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > largest:
+                    raise refusal
+                parts.append(part)
+    except TimeoutError:
+        raise Refused(408, f"the body took more than {BODY_LIMIT_S} s: send it again") from None
     except ClientDisconnect:
         raise Refused(400, "the connection ended before the body did: send it again") from None
     return b"".join(parts)

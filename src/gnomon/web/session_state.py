@@ -24,11 +24,18 @@ class _Kept(BaseModel):
 
 
 class TestState(_Kept):
-    """A test that came: its body's sha256, when by this machine's clock (s), how long it says it lasted."""
+    """A test that came.
+
+    Attributes:
+        sha256: Of its body.
+        ended_at: By the page's clock, seconds of the epoch.
+        in_sight_s: What it says of the time that it and the rest before it took, where the server had been
+            told before it began; else None.
+    """
 
     sha256: str
-    arrived_at: float
-    duration_ns: int
+    ended_at: float
+    in_sight_s: float | None
 
 
 class RunState(_Kept):

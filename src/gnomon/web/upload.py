@@ -12,18 +12,19 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from gnomon.core.errors import DataError
 from gnomon.core.spec import first_of
 from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.session import MOST_FAULTS_KEPT, Fault
-from gnomon.web.asked import one_line
+from gnomon.loadgen.settings import NS_PER_S
+from gnomon.web.asked import Part, one_line
 
 LARGEST_BODY = 64 << 20
 LARGEST_HEADER = 1 << 16
@@ -46,36 +47,34 @@ Word = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
 Milliseconds = Annotated[float, Field(ge=0, le=LATEST_MS)]
 
 
-class _Part(BaseModel):
-    """A part of the header. What it has besides is passed over: a newer page may say more."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
-
-
-class _Battery(_Part):
-    level_start: float | None = Field(default=None, ge=0, le=1)
-    level_end: float | None = Field(default=None, ge=0, le=1)
-    charging_start: bool | None = None
-    charging_end: bool | None = None
+class _Battery(Part):
+    level_start: float = Field(ge=0, le=1)
+    level_end: float = Field(ge=0, le=1)
+    charging_start: bool
+    charging_end: bool
 
 
-class _Conditions(_Part):
-    cooldown_s: float | None = Field(default=None, ge=0)
-    battery: _Battery | None = None
-    hidden_ms: float = Field(default=0.0, ge=0)
-    visibility_changes: int = Field(default=0, ge=0, lt=2**31)
-    clock_resolution_ns: float | None = Field(default=None, ge=0)
-    clock_drift_ppm: float | None = None
-    long_tasks_ms: float = Field(default=0.0, ge=0)
-    online: bool | None = None
+class _Conditions(Part):
+    """None is what a browser cannot tell. Each has to be said: nothing passes for want of a word."""
+
+    cooldown_s: float | None = Field(ge=0)
+    battery: _Battery | None
+    hidden_ms: float = Field(ge=0)
+    visibility_changes: int = Field(ge=0, lt=2**31)
+    clock_resolution_ns: float = Field(gt=0)
+    clock_drift_ppm: float
+    long_tasks_ms: float = Field(ge=0)
+    online: bool
 
 
-class _Fault(_Part):
-    kind: Word
+class _Fault(Part):
+    """A kind becomes the name of a check, and must be none that a rule has."""
+
+    kind: Literal["hidden", "interrupted", "schedule"]
     message: str = Field(min_length=1, max_length=500)
 
 
-class _Array(_Part):
+class _Array(Part):
     name: Word
     dtype: Literal["float32", "float64", "int8", "uint8", "int32", "int64"]
     shape: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
@@ -83,14 +82,14 @@ class _Array(_Part):
     )
 
 
-class _Header(_Part):
+class _Header(Part):
     test: Word
     kind: Literal["performance", "accuracy"]
     started_at_ms: Milliseconds
     warm_up_calls: int = Field(default=0, ge=0, lt=2**31)
     interrupted: bool = False
     faults: list[_Fault] = Field(default=[], max_length=MOST_FAULTS_KEPT)
-    conditions: _Conditions = _Conditions()
+    conditions: _Conditions | None = None
     arrays: list[_Array] = Field(min_length=2, max_length=2 + MOST_OUTPUTS)
 
 
@@ -102,9 +101,8 @@ class Upload:
         test: Its name.
         kind: `performance` or `accuracy`.
         started_at: By the page's clock.
-        warm_up_calls: Calls before the clock started.
         faults: What went wrong there; an interruption is one.
-        conditions: What the page knows of the conditions.
+        conditions: Of a performance test: what the page knows of them.
         issued_ns: When each sample was issued, int64 (n,), from the start of the test.
         completed_ns: When it was answered, int64 (n,).
         outputs: Of an accuracy test: one array for each output of the model, each (n, …).
@@ -113,17 +111,21 @@ class Upload:
     test: str
     kind: str
     started_at: datetime
-    warm_up_calls: int
     faults: tuple[Fault, ...]
-    conditions: Conditions
+    conditions: Conditions | None
     issued_ns: NDArray[np.int64]
     completed_ns: NDArray[np.int64]
     outputs: tuple[NDArray[np.generic], ...]
 
     @property
-    def duration_ns(self) -> int:
+    def ended_at(self) -> datetime:
+        """When its last answer came, by the page's clock."""
+        return self.started_at + timedelta(seconds=self.duration_s)
+
+    @property
+    def duration_s(self) -> float:
         """From the start of the test to its last answer, as the page has it."""
-        return int(self.completed_ns.max())
+        return int(self.completed_ns.max()) / NS_PER_S
 
 
 def read_upload(body: bytes) -> Upload:
@@ -150,9 +152,8 @@ def read_upload(body: bytes) -> Upload:
         test=header.test,
         kind=header.kind,
         started_at=datetime.fromtimestamp(header.started_at_ms / 1e3, UTC),
-        warm_up_calls=header.warm_up_calls,
         faults=tuple(faults),
-        conditions=_conditions(header.conditions),
+        conditions=_conditions(header),
         issued_ns=issued_ns,
         completed_ns=completed_ns,
         outputs=tuple(array for name, array in arrays.items() if name not in _TIMES),
@@ -222,18 +223,25 @@ def _whole_ns(name: str, times: NDArray[np.generic]) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _conditions(told: _Conditions) -> Conditions:
-    battery = told.battery or _Battery()
+def _conditions(header: _Header) -> Conditions | None:
+    """The conditions of a performance test, which has to state them."""
+    told = header.conditions
+    if header.kind == "accuracy":
+        return None
+    if told is None:
+        raise DataError("header: conditions: a performance test has to state its conditions")
+    battery = told.battery
     return Conditions(
         cooldown_s=told.cooldown_s,
-        charging_start=battery.charging_start,
-        charging_end=battery.charging_end,
-        battery_level_start=battery.level_start,
-        battery_level_end=battery.level_end,
+        charging_start=battery.charging_start if battery else None,
+        charging_end=battery.charging_end if battery else None,
+        battery_level_start=battery.level_start if battery else None,
+        battery_level_end=battery.level_end if battery else None,
         hidden_ms=told.hidden_ms,
         visibility_changes=told.visibility_changes,
         clock_resolution_ns=told.clock_resolution_ns,
         clock_drift_ppm=told.clock_drift_ppm,
         long_tasks_ms=told.long_tasks_ms,
+        warm_up_calls=header.warm_up_calls,
         online=told.online,
     )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ncnn
 import numpy as np
 import onnxruntime
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
 BATCH = 16
 FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "tflite", "tflite-fp16", "tflite-int8")
@@ -31,7 +29,8 @@ def by_onnx_runtime(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
 
 def by_litert(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
     """The same of a LiteRT model, one sample at a time: channels last, and eight bits where it has them."""
-    interpreter = Interpreter(str(path), num_threads=1)
+    litert = pytest.importorskip("ai_edge_litert.interpreter", reason="needs gnomon[mobile]")
+    interpreter = litert.Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()
     entries = sorted(interpreter.get_input_details(), key=lambda entry: entry["name"])
     leaves = interpreter.get_output_details()
@@ -54,27 +53,10 @@ def by_litert(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
     return [np.concatenate(part) for part in answers]
 
 
-def by_ncnn(path: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """The same of an ncnn model of one input and one output, in float32."""
-    net = ncnn.Net()
-    net.opt.num_threads = 1
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
-    assert net.load_param(str(path)) == 0
-    assert net.load_model(str(path.with_suffix(".bin"))) == 0
-    answers = []
-    for one in inputs[0]:
-        extractor = net.create_extractor()
-        extractor.input(net.input_names()[0], ncnn.Mat(np.ascontiguousarray(one)))
-        code, found = extractor.extract(net.output_names()[0])
-        assert code == 0
-        answers.append(np.array(found))
-    return [np.stack(answers)]
-
-
 @pytest.fixture(scope="session")
 def outputs_of():
     """`outputs_of(task, "tflite-int8", samples)`: what the shipped model gives, one array an output."""
-    runtimes = {"onnx": by_onnx_runtime, "tflite": by_litert, "ncnn": by_ncnn}
+    runtimes = {"onnx": by_onnx_runtime, "tflite": by_litert}
 
     def outputs(task, file_format, samples):
         inputs = task.model_inputs(task.inputs(samples))

@@ -82,10 +82,10 @@ def test_files_that_do_not_fit_are_named(folder):
     with pytest.raises(DataError, match=r"maps of 1x4 classes, the model gave shape \(1, 3\)"):
         task.score(np.array([0]), ANSWER[:1, :, :3])
     image.new("L", (5, 1)).save(folder / "annotations" / "0.png")
-    with pytest.raises(DataError, match=r"0\.png has 1 rows of 5 pixels, not 1 of 4"):
+    with pytest.raises(DataError, match=r"0\.png has 5x1 pixels, not 4x1"):
         task.score(np.array([0]), ANSWER[:1])
     image.new("RGB", (4, 2)).save(folder / "images" / "1.png")
-    with pytest.raises(DataError, match=r"1\.png has 2 rows of 4 pixels"):
+    with pytest.raises(DataError, match=r"1\.png has 4x2 pixels"):
         task.inputs(np.array([1]))
     (folder / "annotations" / "1.png").rename(folder / "annotations" / "9.png")
     with pytest.raises(DataError, match="files of the same names, only one has 1"):

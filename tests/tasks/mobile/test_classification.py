@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gnomon.core.errors import DataError
-from gnomon.suites.mobile import CLASSIFICATION
 from gnomon.tasks.digits import TRAINED, Digits
 from gnomon.tasks.mobile.classification import MobileClassification, draw_pictures
 
@@ -88,25 +87,6 @@ def test_outputs_of_another_shape_are_refused_with_both_shapes(task, shape):
 def test_what_is_encoded_is_decoded_again(task):
     scores = np.linspace(-3, 7, 10, dtype=np.float32)
     np.testing.assert_array_equal(task.decode(task.encode(scores)), scores)
-
-
-def test_every_shipped_model_reaches_the_target(task, outputs_of, file_format):
-    samples = EVERY[::3]
-    answers = task.model_answers(outputs_of(task, file_format, samples))
-    # A third of the samples may be a little harder than all.
-    assert task.score(samples, answers) >= CLASSIFICATION.quality.threshold - 0.01
-
-
-def test_the_fp32_model_has_the_quality_that_the_benchmark_refers_to(task, outputs_of):
-    answers = task.model_answers(outputs_of(task, "onnx", EVERY))
-    assert task.score(EVERY, answers) == pytest.approx(CLASSIFICATION.quality.reference, abs=0.002)
-
-
-@pytest.mark.parametrize("other", ["tflite", "ncnn"])
-def test_frameworks_answer_alike_in_float32(task, outputs_of, other):
-    samples = EVERY[:32]
-    (ours,), (theirs,) = (outputs_of(task, name, samples) for name in ("onnx", other))
-    np.testing.assert_allclose(theirs, ours, atol=1e-3)
 
 
 def test_a_model_that_does_not_ship_is_named(task):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gnomon.core.errors import DataError
-from gnomon.suites.mobile import DETECTION
 from gnomon.tasks.mobile.boxes import BOXES, COLUMNS, MOST_FOUND, decoded, default_boxes, encoded
 from gnomon.tasks.mobile.detection import MobileDetection
 
@@ -169,20 +168,3 @@ def test_an_answer_survives_the_log(task, right):
 def test_outputs_of_another_shape_are_refused(task):
     with pytest.raises(DataError, match="offsets and class logits"):
         task.score(EVERY[:2], np.zeros((2, BOXES, COLUMNS - 1)))
-
-
-def test_every_model_reaches_the_target(task, file_format, outputs_of):
-    answers = task.model_answers(outputs_of(task, file_format, SOME))
-    # A quarter of the samples may be a little harder than all.
-    assert task.score(SOME, answers) >= DETECTION.quality.threshold - 0.02
-
-
-def test_the_reference_is_what_the_float32_model_scores(task, outputs_of):
-    answers = task.model_answers(outputs_of(task, "onnx", EVERY))
-    assert task.score(EVERY, answers) == pytest.approx(DETECTION.quality.reference, abs=0.003)
-
-
-@pytest.mark.parametrize("other", ["tflite", "ncnn"])
-def test_runtimes_answer_alike_in_float32(task, outputs_of, other):
-    (ours,), (theirs,) = (outputs_of(task, name, SOME[:20]) for name in ("onnx", other))
-    np.testing.assert_allclose(theirs, ours, atol=1e-3)

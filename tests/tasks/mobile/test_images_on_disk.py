@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gnomon.core.errors import DataError
-from gnomon.tasks.mobile.brought import Layout
 from gnomon.tasks.mobile.images_on_disk import (
     label_map,
     list_files,
@@ -51,8 +50,7 @@ def test_a_photograph_of_any_shape_has_a_middle():
 
 
 def test_normalised_pixels_lie_between_minus_one_and_one_channels_first():
-    layout = Layout(inputs="", truth="", mean=127.5, divisor=127.5)
-    batch = normalised([np.array([[[0, 127.5, 255]]], dtype=np.float32)] * 2, layout)
+    batch = normalised([np.array([[[0, 127.5, 255]]], dtype=np.float32)] * 2, 127.5, 127.5)
     assert batch.dtype == np.float32
     assert batch.tolist() == [[[[-1]], [[0]], [[1]]]] * 2
 

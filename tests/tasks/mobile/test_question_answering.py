@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from gnomon.core.errors import DataError
-from gnomon.suites.mobile import QUESTION_ANSWERING
 from gnomon.tasks.mobile.generated_questions import LENGTH, generated, vocabulary
 from gnomon.tasks.mobile.question_answering import MobileQuestionAnswering
 from gnomon.tasks.mobile.wordpieces import feature_of, model_row, paragraph_of, parts_of, pieces_of
@@ -145,22 +144,3 @@ def test_an_answer_survives_the_log(task):
 def test_outputs_of_another_shape_are_refused(task):
     with pytest.raises(DataError, match="logits of tokens"):
         task.score(EVERY[:2], np.zeros((2, LENGTH)))
-
-
-def test_every_model_reaches_the_target(task, file_format, outputs_of):
-    outputs = task.model_answers(outputs_of(task, file_format, EVERY))
-    assert outputs.shape == (len(EVERY), 2, LENGTH)
-    assert task.score(EVERY, outputs) >= QUESTION_ANSWERING.quality.threshold
-
-
-def test_the_reference_is_what_the_float32_model_scores(task, outputs_of):
-    outputs = task.model_answers(outputs_of(task, "onnx", EVERY))
-    assert task.score(EVERY, outputs) == pytest.approx(
-        QUESTION_ANSWERING.quality.reference, abs=0.003
-    )
-
-
-def test_both_runtimes_have_the_same_weights(task, outputs_of):
-    some = SOME[:20]
-    one, other = outputs_of(task, "onnx", some), outputs_of(task, "tflite", some)
-    np.testing.assert_allclose(one, other, atol=1e-3)

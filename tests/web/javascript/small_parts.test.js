@@ -85,8 +85,8 @@ test('numbers carry three digits and their unit', () => {
   assert.equal(format.size(14_239_897), '14.2 MB');
   assert.equal(format.wait(64), '64 s');
   assert.equal(format.wait(130), '2 min');
-  assert.equal(format.quality(0.9423, ''), '94.23 %');
-  assert.equal(format.quality(31.4159, 'dB'), '31.42 dB');
+  assert.equal(format.quality(0.9423, ''), '94.23\u00a0%');
+  assert.equal(format.quality(31.4159, 'dB'), '31.42\u00a0dB');
   assert.equal(format.count(1, 'query', 'queries'), '1 query');
   assert.equal(format.count(2457, 'sample'), '2,457 samples');
 });

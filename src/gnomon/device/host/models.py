@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError, MissingExtraError, UnknownNameError, described
+from gnomon.core.extras import optional_module
 
 Runtime: TypeAlias = Literal["litert", "tflite-micro"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -139,10 +139,7 @@ def runtime_version(runtime: Runtime) -> str:
 
 
 def _imported(module: str, runtime: Runtime) -> Any:
-    try:
-        return import_module(module)
-    except ImportError:
-        raise MissingExtraError(PACKAGES[runtime], "tiny", f"the host board on {runtime}") from None
+    return optional_module(module, PACKAGES[runtime], "tiny", f"the host board on {runtime}")
 
 
 def _litert(path: Path, threads: int) -> Interpreter:

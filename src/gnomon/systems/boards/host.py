@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import select
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core.errors import DataError, SettingsError, SystemFault, UnknownNameError
+from gnomon.core.files import sha256_of
 from gnomon.device.board import Counts, Line
 from gnomon.device.host.models import PACKAGES, RUNTIMES, Runtime, runtime_version
 from gnomon.device.line import open_line, pyserial
@@ -66,8 +66,7 @@ class HostBoard:
         if not model.is_file():
             raise DataError(f"model {model} is missing: give a file with --model")
         self.close()
-        digest = hashlib.sha256(model.read_bytes()).hexdigest()
-        self._model = {"model": model.name, "model_sha256": digest}
+        self._model = {"model": model.name, "model_sha256": sha256_of(model)}
         command = [sys.executable, "-m", "gnomon.device.host", "--pty"]
         command += ["--model", str(model), "--model-id", model_id]
         command += ["--runtime", self._runtime, "--threads", str(self._threads)]

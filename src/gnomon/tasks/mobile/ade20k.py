@@ -16,20 +16,22 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs
-from gnomon.tasks.mobile.brought import BroughtTask, Layout
+from gnomon.tasks.mobile.brought import Layout
 from gnomon.tasks.mobile.images_on_disk import (
     PICTURES,
+    Pixels,
     label_map,
     list_files,
-    normalised,
-    pixels,
+    pixels_of_size,
+    require_size,
 )
+from gnomon.tasks.mobile.photographs import PhotographTask
 from gnomon.tasks.mobile.segmentation_score import best_classes, class_maps, mean_iou
 
 MAPS = (".png",)
 
 
-class MobileAde20k(BroughtTask):
+class MobileAde20k(PhotographTask):
     """Say of each pixel of a photograph what it shows, of 31 classes; 0 is what is none of them.
 
     An input is float32 (3, 512, 512) of -1 to 1; an answer is a map of classes, uint8 (512, 512). A model may
@@ -39,6 +41,7 @@ class MobileAde20k(BroughtTask):
 
     name = "mobile-ade20k"
     metric = "mIoU"
+    endings = PICTURES
     needs = (
         "the 2,000 validation images of ADE20K (ADEChallengeData2016, "
         "https://groups.csail.mit.edu/vision/datasets/ADE20K) of 512x512 pixels in a folder images, "
@@ -56,15 +59,6 @@ class MobileAde20k(BroughtTask):
     )
     official_count = 2_000
     official_name = "ADE20K validation"
-
-    @cached_property
-    def files(self) -> list[Path]:
-        """Of the photographs, by name.
-
-        Raises:
-            DataError: There are none.
-        """
-        return list_files(Path(self.layout.inputs), PICTURES)
 
     @cached_property
     def maps(self) -> list[Path]:
@@ -87,31 +81,15 @@ class MobileAde20k(BroughtTask):
         """Of a photograph and a map: rows, columns."""
         return self.layout.image_height, self.layout.image_width
 
-    def __len__(self) -> int:
-        return len(self.files)
-
     def source(self) -> DataSource:
         """Official if there are as many photographs as were published, of the published number of classes."""
-        digest = self.fingerprint((file.name for file in self.files), self.maps)
         classes = self.layout.num_classes == self.standard.num_classes
         whole = len(self) == self.official_count and classes
-        return self.named_source(whole=whole, sha256=digest)
+        return self.source_of(self.names, self.maps, whole=whole)
 
-    def inputs(self, samples: IndexArray) -> NDArray[np.float32]:
-        """Photographs, float32 (n, 3, height, width), normalised."""
-        return normalised([self._shown(self.files[sample]) for sample in samples], self.layout)
-
-    def _shown(self, file: Path) -> NDArray[np.float32]:
-        image = pixels(file, self.layout.image_width, self.layout.image_height)
-        self._require_size(file, image.shape)
-        return image
-
-    def _require_size(self, file: Path, found: tuple[int, ...]) -> None:
-        if found[:2] != self.shape:
-            raise DataError(
-                f"{file} has {found[0]} rows of {found[1]} pixels, not {self.shape[0]} of "
-                f"{self.shape[1]}: prepare it, or set image_width and image_height in task.json"
-            )
+    def shown(self, file: Path) -> Pixels:
+        """A photograph as it is."""
+        return pixels_of_size(file, self.layout.image_width, self.layout.image_height)
 
     def model_answers(self, outputs: Sequence[Any]) -> NDArray[np.uint8]:
         """Maps, uint8 (n, rows, columns), of maps of any type or of scores (n, classes, rows, columns)."""
@@ -142,7 +120,7 @@ class MobileAde20k(BroughtTask):
 
     def _true(self, file: Path) -> NDArray[np.uint8]:
         labels = label_map(file)
-        self._require_size(file, labels.shape)
+        require_size(file, labels, self.layout.image_width, self.layout.image_height)
         return labels
 
     def encode(self, output: Any) -> bytes:

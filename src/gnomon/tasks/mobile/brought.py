@@ -6,20 +6,19 @@ folder, says what is different: other places, another model's size, offset or no
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from gnomon.core.errors import DataError, UnknownNameError
+from gnomon.core.files import sha256_of
 from gnomon.core.spec import Declared, first_of
 from gnomon.core.task import DataSource, Task
 
 LAYOUT_FILE = "task.json"
-CHUNK = 1 << 20
 
 
 class Layout(Declared):
@@ -82,24 +81,18 @@ class BroughtTask(Task):
         places = {"inputs": str(folder / layout.inputs), "truth": str(folder / layout.truth)}
         return layout.model_copy(update=places)
 
-    def fingerprint(self, names: Iterable[str], truths: Iterable[Path]) -> str:
-        """SHA-256 of the inputs' names, the truths' content and how a model is given the inputs."""
-        settings = self.layout.model_dump(exclude={"inputs", "truth"})
-        digest = hashlib.sha256(json.dumps([sorted(settings.items()), list(names)]).encode())
-        for truth in truths:
-            with truth.open("rb") as stream:
-                while chunk := stream.read(CHUNK):
-                    digest.update(chunk)
-        return digest.hexdigest()
+    def source_of(self, names: Sequence[str], truths: Sequence[Path], *, whole: bool) -> DataSource:
+        """The official set if it is whole, else so many samples in its format.
 
-    def named_source(self, *, whole: bool, sha256: str) -> DataSource:
-        """The official set if it is whole, else so many samples in its format."""
-        name = (
-            self.official_name
-            if whole
-            else f"{len(self)} samples in the format of {self.official_name}"
-        )
-        return DataSource(name, official=whole, sha256=sha256)
+        Its fingerprint is of the inputs' names, the truths' content and how a model is given the inputs.
+        """
+        settings = self.layout.model_dump(exclude={"inputs", "truth"})
+        stated = json.dumps([sorted(settings.items()), list(names)])
+        fingerprint = sha256_of(*truths, before=stated.encode())
+        name = self.official_name
+        if not whole:
+            name = f"{len(self)} samples in the format of {name}"
+        return DataSource(name, official=whole, sha256=fingerprint)
 
 
 def read_layout(file: Path, standard: Layout, task: str) -> Layout:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.task import DataSource, IndexArray, Outputs
 from gnomon.tasks.digits import CLASSES, TRAINED, Digits
+from gnomon.tasks.mobile.answers import answers_of_shape
 from gnomon.tasks.mobile.drawing import (
     contrasting,
     covered_by_digits,
@@ -42,7 +43,6 @@ class MobileClassification(MobileTask):
     """
 
     name = "mobile-classification"
-    title = "Image classification"
     metric = "top-1 accuracy"
     stem = "classification"
     browser_batch_size = 16
@@ -72,7 +72,7 @@ class MobileClassification(MobileTask):
         Raises:
             DataError: Not ten scores a sample.
         """
-        scores = self.answers_of_shape(samples, outputs, (CLASSES,), "class scores")
+        scores = answers_of_shape(self.name, samples, outputs, (CLASSES,), "class scores")
         finite = ~np.isnan(scores.astype(np.float64)).any(axis=1)
         right = (scores.argmax(axis=1) == self._data[1][samples]) & finite
         return float(right.mean())

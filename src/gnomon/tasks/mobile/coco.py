@@ -18,15 +18,9 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs
-from gnomon.tasks.mobile.brought import BroughtTask, Layout
-from gnomon.tasks.mobile.images_on_disk import (
-    PHOTOGRAPHS,
-    RAW,
-    list_files,
-    normalised,
-    pixels,
-    resized,
-)
+from gnomon.tasks.mobile.brought import Layout
+from gnomon.tasks.mobile.images_on_disk import PHOTOGRAPHS, Pixels, is_raw, pixels, resized
+from gnomon.tasks.mobile.photographs import PhotographTask
 from gnomon.tasks.mobile.text_proto import Field, MessageType, Scalar, read_text_proto
 from gnomon.tasks.training.coco import read_annotations
 from gnomon.tasks.training.detection_score import FoundBoxes, TrueBoxes, mean_average_precision
@@ -58,7 +52,7 @@ NO_CLASS = -1
 OUTPUTS = 4
 
 
-class MobileCoco(BroughtTask):
+class MobileCoco(PhotographTask):
     """Find and name the objects in a photograph.
 
     An input is float32 (3, 320, 320) of -1 to 1, the whole photograph made square. A model gives edges (top,
@@ -69,6 +63,7 @@ class MobileCoco(BroughtTask):
 
     name = "mobile-coco"
     metric = "mAP"
+    endings = PHOTOGRAPHS
     needs = (
         "the 5,000 validation images of COCO 2017 (https://cocodataset.org) in a folder img, and "
         "beside it coco_val_full.pbtxt (https://github.com/mlcommons/mobile_models, v1_0/assets) or, "
@@ -87,15 +82,6 @@ class MobileCoco(BroughtTask):
     official_name = "COCO 2017 validation"
     official_boxes = range(36_335, 36_782)
     """36,781 are published, 446 of them crowds; the app's file lacks some that reach beyond an image."""
-
-    @cached_property
-    def files(self) -> list[Path]:
-        """Of the photographs, by name.
-
-        Raises:
-            DataError: There are none.
-        """
-        return list_files(Path(self.layout.inputs), PHOTOGRAPHS)
 
     @cached_property
     def truth(self) -> TrueBoxes:
@@ -119,24 +105,17 @@ class MobileCoco(BroughtTask):
         here = image >= 0
         return TrueBoxes(image[here], boxes.label[here], boxes.box[here], boxes.crowd[here])
 
-    def __len__(self) -> int:
-        return len(self.files)
-
     def source(self) -> DataSource:
         """Official if there are as many photographs as were published, and boxes."""
-        digest = self.fingerprint((file.name for file in self.files), [Path(self.layout.truth)])
         boxes = len(self.truth.image)
         whole = boxes in self.official_boxes and len(self) == self.official_count
-        return self.named_source(whole=whole, sha256=digest)
+        return self.source_of(self.names, [Path(self.layout.truth)], whole=whole)
 
-    def inputs(self, samples: IndexArray) -> NDArray[np.float32]:
-        """Whole photographs, float32 (n, 3, height, width), normalised."""
-        return normalised([self._shown(self.files[sample]) for sample in samples], self.layout)
-
-    def _shown(self, file: Path) -> NDArray[np.float32]:
+    def shown(self, file: Path) -> Pixels:
+        """The whole photograph, made square."""
         width, height = self.layout.image_width, self.layout.image_height
         image = pixels(file, width, height)
-        return image if file.suffix.lower() == RAW else resized(image, width, height)
+        return image if is_raw(file) else resized(image, width, height)
 
     def model_answers(self, outputs: Sequence[Any]) -> NDArray[np.float32]:
         """What was found, float32 (n, rows, 6), from edges, classes, scores and counts.

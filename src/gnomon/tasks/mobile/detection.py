@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.task import DataSource, IndexArray, Outputs
+from gnomon.tasks.mobile.answers import answers_of_shape
 from gnomon.tasks.mobile.boxes import BOXES, CLASSES, COLUMNS, MOST_FOUND, decoded
 from gnomon.tasks.mobile.scenes import Scenes, compose_scenes
 from gnomon.tasks.mobile.shipped import MobileTask
@@ -29,7 +30,6 @@ class MobileDetection(MobileTask):
     """
 
     name = "mobile-detection"
-    title = "Object detection"
     stem = "detection"
     metric = "mAP"
 
@@ -63,7 +63,7 @@ class MobileDetection(MobileTask):
     def score(self, samples: IndexArray, outputs: Outputs) -> float:
         """Mean average precision over overlaps of .50 to .95, 0 to 1."""
         words = "offsets and class logits of default boxes"
-        answers = self.answers_of_shape(samples, outputs, (BOXES, COLUMNS), words)
+        answers = answers_of_shape(self.name, samples, outputs, (BOXES, COLUMNS), words)
         found = decoded(answers)
         image, _ = np.nonzero(found.kept)
         boxes = FoundBoxes(

@@ -14,21 +14,15 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs
-from gnomon.tasks.mobile.brought import BroughtTask, Layout
-from gnomon.tasks.mobile.images_on_disk import (
-    PHOTOGRAPHS,
-    RAW,
-    list_files,
-    middle,
-    normalised,
-    pixels,
-)
+from gnomon.tasks.mobile.brought import Layout
+from gnomon.tasks.mobile.images_on_disk import PHOTOGRAPHS, Pixels, is_raw, middle, pixels
+from gnomon.tasks.mobile.photographs import PhotographTask
 
 NO_CLASS = -1
 """The answer of a model that gave NaN."""
 
 
-class MobileImageNet(BroughtTask):
+class MobileImageNet(PhotographTask):
     """Name what a photograph shows, of a thousand.
 
     An input is float32 (3, 224, 224) of -1 to 1, the middle of a photograph; an answer is a score a class,
@@ -38,6 +32,7 @@ class MobileImageNet(BroughtTask):
 
     name = "mobile-imagenet"
     metric = "top-1 accuracy"
+    endings = PHOTOGRAPHS
     needs = (
         "the 50,000 validation images of ImageNet (ILSVRC 2012, https://image-net.org) in a folder "
         "img, and beside it imagenet_val_full.txt with the class of each, 0 to 999, a line an image "
@@ -54,15 +49,6 @@ class MobileImageNet(BroughtTask):
     )
     official_count = 50_000
     official_name = "ImageNet (ILSVRC 2012) validation"
-
-    @cached_property
-    def files(self) -> list[Path]:
-        """Of the photographs, by name.
-
-        Raises:
-            DataError: There are none.
-        """
-        return list_files(Path(self.layout.inputs), PHOTOGRAPHS)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -83,23 +69,16 @@ class MobileImageNet(BroughtTask):
             )
         return np.array(labels, dtype=np.int64)
 
-    def __len__(self) -> int:
-        return len(self.files)
-
     def source(self) -> DataSource:
         """Official if there are as many photographs as were published."""
-        digest = self.fingerprint((file.name for file in self.files), [Path(self.layout.truth)])
         whole = len(self.labels) == self.official_count
-        return self.named_source(whole=whole, sha256=digest)
+        return self.source_of(self.names, [Path(self.layout.truth)], whole=whole)
 
-    def inputs(self, samples: IndexArray) -> NDArray[np.float32]:
-        """The middle of each photograph, float32 (n, 3, height, width), normalised."""
-        return normalised([self._shown(self.files[sample]) for sample in samples], self.layout)
-
-    def _shown(self, file: Path) -> NDArray[np.float32]:
+    def shown(self, file: Path) -> Pixels:
+        """The middle of a photograph; all of a raw one."""
         width, height = self.layout.image_width, self.layout.image_height
         image = pixels(file, width, height)
-        return image if file.suffix.lower() == RAW else middle(image, width, height)
+        return image if is_raw(file) else middle(image, width, height)
 
     def named(self, output: Any) -> int:
         """The class of the highest score, of equal ones the first; one whole number is the class itself.

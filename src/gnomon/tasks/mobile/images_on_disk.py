@@ -8,15 +8,14 @@ bilinear without antialiasing, corners aligned at the upper left. Needs Pillow, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError, MissingExtraError, described
-from gnomon.tasks.mobile.brought import Layout
+from gnomon.core.errors import DataError, described
+from gnomon.core.extras import optional_module
 
 Pixels = NDArray[np.float32]
 """Red, green and blue of 0 to 255, (rows, columns, 3)."""
@@ -48,6 +47,36 @@ def list_files(folder: Path, endings: Sequence[str]) -> list[Path]:
     return files
 
 
+def is_raw(file: Path) -> bool:
+    """Whether it is a file of bytes, which does not say how many rows it has."""
+    return file.suffix.lower() == RAW
+
+
+def pixels_of_size(file: Path, width: int, height: int) -> Pixels:
+    """An image in colour that must have this size.
+
+    Raises:
+        DataError: It has another, or cannot be read: see `pixels`.
+    """
+    image = pixels(file, width, height)
+    require_size(file, image, width, height)
+    return image
+
+
+def require_size(file: Path, image: NDArray[Any], width: int, height: int) -> None:
+    """Refuse an image, (rows, columns, ...), of another size than this.
+
+    Raises:
+        DataError: It is.
+    """
+    rows, columns = image.shape[:2]
+    if (rows, columns) != (height, width):
+        raise DataError(
+            f"{file} has {columns}x{rows} pixels, not {width}x{height}: prepare it, or set image_width and "
+            f"image_height in task.json"
+        )
+
+
 def pixels(file: Path, width: int = 0, height: int = 0) -> Pixels:
     """An image in colour.
 
@@ -60,7 +89,7 @@ def pixels(file: Path, width: int = 0, height: int = 0) -> Pixels:
         DataError: It is missing, cannot be decoded, or has not as many bytes as pixels.
         MissingExtraError: Pillow is not installed.
     """
-    if file.suffix.lower() == RAW:
+    if is_raw(file):
         return _raw(file, width, height)
     return np.asarray(_decoded(file, "RGB"), dtype=np.float32)
 
@@ -104,10 +133,10 @@ def resized(image: Pixels, width: int, height: int) -> Pixels:
     )
 
 
-def normalised(images: Sequence[Pixels], layout: Layout) -> NDArray[np.float32]:
-    """Images of one size as a model takes them, float32 (n, 3, rows, columns)."""
+def normalised(images: Sequence[Pixels], mean: float, divisor: float) -> NDArray[np.float32]:
+    """Images of one size, their pixels less the mean and divided, float32 (n, 3, rows, columns)."""
     batch = np.stack(images).transpose(0, 3, 1, 2)
-    scaled: NDArray[np.float32] = (batch - np.float32(layout.mean)) / np.float32(layout.divisor)
+    scaled: NDArray[np.float32] = (batch - np.float32(mean)) / np.float32(divisor)
     return np.ascontiguousarray(scaled)
 
 
@@ -153,10 +182,7 @@ def _raw(file: Path, width: int, height: int) -> Pixels:
 
 
 def _decoded(file: Path, mode: str | None) -> Any:
-    try:
-        image = import_module("PIL.Image")
-    except ImportError:
-        raise MissingExtraError("pillow", "mobile", f"reading {file.name}") from None
+    image = optional_module("PIL.Image", "pillow", "mobile", f"reading {file.name}")
     try:
         with image.open(file) as picture:
             return picture.convert(mode) if mode else picture.copy()

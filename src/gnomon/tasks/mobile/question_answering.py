@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.task import DataSource, IndexArray, Outputs
+from gnomon.tasks.mobile.answers import answers_of_shape
 from gnomon.tasks.mobile.generated_questions import LENGTH, Question, generated, vocabulary
 from gnomon.tasks.mobile.shipped import MobileTask
 from gnomon.tasks.mobile.squad_score import best_answer, f1
@@ -33,7 +34,6 @@ class MobileQuestionAnswering(MobileTask):
     """
 
     name = "mobile-question-answering"
-    title = "Question answering"
     stem = "question-answering"
     metric = "F1"
 
@@ -73,7 +73,7 @@ class MobileQuestionAnswering(MobileTask):
 
     def score(self, samples: IndexArray, outputs: Outputs) -> float:
         """Mean F1 of the best answers' words; logits that are no numbers answer nothing."""
-        logits = self.answers_of_shape(samples, outputs, (LOGITS, LENGTH), "logits of tokens")
+        logits = answers_of_shape(self.name, samples, outputs, (LOGITS, LENGTH), "logits of tokens")
         agreements = []
         for sample, (ends, starts) in zip(
             np.asarray(samples).tolist(), logits.astype(np.float32), strict=True

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.task import DataSource, IndexArray, Outputs
+from gnomon.tasks.mobile.answers import answers_of_shape
 from gnomon.tasks.mobile.scenes import CLASSES, SIDE, Scenes, compose_scenes
 from gnomon.tasks.mobile.segmentation_score import best_classes, class_maps, mean_iou
 from gnomon.tasks.mobile.shipped import MobileTask
@@ -31,7 +32,6 @@ class MobileSegmentation(MobileTask):
     """
 
     name = "mobile-segmentation"
-    title = "Semantic segmentation"
     metric = "mIoU"
     stem = "segmentation"
 
@@ -64,7 +64,7 @@ class MobileSegmentation(MobileTask):
         Raises:
             DataError: Not a map of 96x96 a sample.
         """
-        maps = self.answers_of_shape(samples, outputs, (SIDE, SIDE), "maps of classes")
+        maps = answers_of_shape(self.name, samples, outputs, (SIDE, SIDE), "maps of classes")
         return mean_iou(class_maps(maps), self._data.label_maps[samples], len(CLASSES))
 
     def encode(self, output: Any) -> bytes:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError
-from gnomon.core.task import IndexArray, Outputs, Task
+from gnomon.core.task import IndexArray, Task
 
 DATA = Path(__file__).parents[2] / "data" / "mobile"
 ENDINGS = {"onnx": ".onnx", "tflite": ".tflite", "ncnn": ".ncnn.param"}
@@ -24,12 +23,10 @@ class MobileTask(Task):
     """A mobile task whose data and models ship with the package.
 
     Attributes:
-        title: What a person reads on the page.
         stem: How the names of its model files begin.
         browser_batch_size: Samples in one call of the Offline scenario.
     """
 
-    title: str
     stem: str
     browser_batch_size: int = 16
 
@@ -55,25 +52,3 @@ class MobileTask(Task):
             if file.is_file():
                 return file
         return super().model(format)
-
-    def answers_of_shape(
-        self, samples: IndexArray, outputs: Outputs, shape: tuple[int, ...], words: str
-    ) -> NDArray[Any]:
-        """The outputs as one array (samples, *shape).
-
-        Args:
-            samples: What they answer.
-            outputs: One a sample.
-            shape: Of an answer.
-            words: What an answer is, for the message.
-
-        Raises:
-            DataError: They have another shape.
-        """
-        answers = np.asarray(outputs)
-        if answers.shape != (len(samples), *shape):
-            raise DataError(
-                f"task {self.name!r} is scored from {words} of shape {shape} a sample, got outputs of shape "
-                f"{answers.shape} for {len(samples)} samples: use a model for this task"
-            )
-        return answers

@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs
-from gnomon.tasks.mobile.brought import BroughtTask, Layout
+from gnomon.tasks.mobile.brought import Layout
 from gnomon.tasks.mobile.image_quality import PEAK, psnr
-from gnomon.tasks.mobile.images_on_disk import PICTURES, list_files, normalised, pixels
+from gnomon.tasks.mobile.images_on_disk import (
+    PICTURES,
+    Pixels,
+    is_raw,
+    list_files,
+    pixels,
+    pixels_of_size,
+)
+from gnomon.tasks.mobile.photographs import PhotographTask
 
 
-class MobileSnuSr(BroughtTask):
+class MobileSnuSr(PhotographTask):
     """Make a photograph larger, as close to the true one as can be.
 
     An input is float32 (3, 540, 960) of 0 to 255; an answer is an image (3, 1080, 1920) of 0 to 255, of any
@@ -29,6 +37,7 @@ class MobileSnuSr(BroughtTask):
 
     name = "mobile-snusr"
     metric = "PSNR"
+    endings = PICTURES
     unit = "dB"
     needs = (
         "the 25 photographs of the app's super-resolution set, 960x540 pixels in a folder lr and "
@@ -40,15 +49,6 @@ class MobileSnuSr(BroughtTask):
     )
     official_count = 25
     official_name = "SNU super-resolution set"
-
-    @cached_property
-    def files(self) -> list[Path]:
-        """Of the small photographs, by name.
-
-        Raises:
-            DataError: There are none.
-        """
-        return list_files(Path(self.layout.inputs), PICTURES)
 
     @cached_property
     def large(self) -> list[Path]:
@@ -74,9 +74,7 @@ class MobileSnuSr(BroughtTask):
         """
         width, height = self.layout.image_width, self.layout.image_height
         first = self.large[0]
-        if (
-            first.suffix.lower() == ".rgb8"
-        ):  # a raw file says how many pixels, not how many in a row
+        if is_raw(first):  # it says how many pixels it has, not how many in a row
             return max(round(math.sqrt(first.stat().st_size / (3 * width * height))), 1)
         rows, columns, _ = pixels(first).shape
         if columns % width or rows != columns // width * height:
@@ -91,29 +89,13 @@ class MobileSnuSr(BroughtTask):
         """Of an answer: channels, rows, columns."""
         return 3, self.times * self.layout.image_height, self.times * self.layout.image_width
 
-    def __len__(self) -> int:
-        return len(self.files)
-
     def source(self) -> DataSource:
         """Official if there are as many photographs as were published."""
-        digest = self.fingerprint((file.name for file in self.files), self.large)
-        return self.named_source(whole=len(self) == self.official_count, sha256=digest)
+        return self.source_of(self.names, self.large, whole=len(self) == self.official_count)
 
-    def inputs(self, samples: IndexArray) -> NDArray[np.float32]:
-        """Small photographs, float32 (n, 3, height, width), normalised."""
-        width, height = self.layout.image_width, self.layout.image_height
-        return normalised(
-            [self._of_size(self.files[sample], width, height) for sample in samples], self.layout
-        )
-
-    def _of_size(self, file: Path, width: int, height: int) -> NDArray[np.float32]:
-        image = pixels(file, width, height)
-        if image.shape[:2] != (height, width):
-            raise DataError(
-                f"{file} has {image.shape[1]}x{image.shape[0]} pixels, not {width}x{height}: all must "
-                "be of one size, which is image_width and image_height in task.json"
-            )
-        return image
+    def shown(self, file: Path) -> Pixels:
+        """A small photograph as it is."""
+        return pixels_of_size(file, self.layout.image_width, self.layout.image_height)
 
     def score(self, samples: IndexArray, outputs: Outputs) -> float:
         """Mean peak signal-to-noise ratio of the photographs, in decibels.
@@ -130,7 +112,7 @@ class MobileSnuSr(BroughtTask):
                     f"task {self.name!r} is scored from images of shape {self.shape}, got an output of shape "
                     f"{answer.shape}: use a model for this task"
                 )
-            true = self._of_size(self.large[sample], columns, rows).astype(np.uint8)
+            true = pixels_of_size(self.large[sample], columns, rows).astype(np.uint8)
             ratios.append(psnr(answer.reshape(self.shape), true.transpose(2, 0, 1)))
         return float(np.mean(ratios))
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.task import DataSource, IndexArray, Outputs
+from gnomon.tasks.mobile.answers import answers_of_shape
 from gnomon.tasks.mobile.brought import BroughtTask, Layout
 from gnomon.tasks.mobile.examples import Feature as StoredFeature
 from gnomon.tasks.mobile.examples import parse_example
@@ -134,10 +135,9 @@ class MobileSquad(BroughtTask):
 
     def source(self) -> DataSource:
         """Official if there are as many windows as in the whole development set."""
-        names = [Path(self.layout.inputs).name]
         files = [Path(self.layout.inputs), Path(self.layout.truth)]
         whole = len(self.truths) > 0 and len(self) == self.official_count
-        return self.named_source(whole=whole, sha256=self.fingerprint(names, files))
+        return self.source_of([files[0].name], files, whole=whole)
 
     def inputs(self, samples: IndexArray) -> NDArray[np.int32]:
         """Ids, mask and segments, int32 (n, 3, length)."""
@@ -166,13 +166,9 @@ class MobileSquad(BroughtTask):
         Raises:
             DataError: An answer is of another shape.
         """
-        length = self.questions.tokens.shape[-1]
-        logits = np.asarray(outputs, dtype=np.float32)
-        if logits.shape != (len(samples), MODEL_OUTPUTS, length):
-            raise DataError(
-                f"task {self.name!r} is scored from logits of shape {(MODEL_OUTPUTS, length)} a "
-                f"sample, got outputs of shape {logits.shape} for {len(samples)} samples"
-            )
+        shape = MODEL_OUTPUTS, self.questions.tokens.shape[-1]
+        answers = answers_of_shape(self.name, samples, outputs, shape, "logits")
+        logits = answers.astype(np.float32, copy=False)
         windows: dict[str, list[int]] = defaultdict(list)
         for row, sample in enumerate(samples.tolist()):
             windows[self.questions.question[sample]].append(row)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.task import DataSource, IndexArray, Outputs
+from gnomon.tasks.mobile.answers import answers_of_shape
 from gnomon.tasks.mobile.image_quality import eight_bit, psnr
 from gnomon.tasks.mobile.scenes import SIDE, compose_scenes
 from gnomon.tasks.mobile.shipped import MobileTask
@@ -30,7 +31,6 @@ class MobileSuperResolution(MobileTask):
     """
 
     name = "mobile-super-resolution"
-    title = "Super-resolution"
     metric = "PSNR"
     unit = "dB"
     stem = "super-resolution"
@@ -59,7 +59,7 @@ class MobileSuperResolution(MobileTask):
         Raises:
             DataError: Not an image of 3x96x96 a sample.
         """
-        answers = self.answers_of_shape(samples, outputs, SHAPE, "images")
+        answers = answers_of_shape(self.name, samples, outputs, SHAPE, "images")
         pairs = zip(answers, self._true[samples], strict=True)
         return float(np.mean([psnr(answer, truth) for answer, truth in pairs]))
 

@@ -6,12 +6,12 @@ of pictures that the field's training makes of COCO 2014 and its binary files ar
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from gnomon.core.errors import DataError, MissingExtraError, described
+from gnomon.core.errors import DataError, described
+from gnomon.core.extras import optional_module
 from gnomon.tasks.tiny.images import (
     CHANNELS,
     Pictures,
@@ -107,10 +107,7 @@ def read_jpeg(path: Path) -> Pixels:
         DataError: It is no picture, or has another size.
         MissingExtraError: Pillow is not installed.
     """
-    try:
-        image = import_module("PIL.Image")
-    except ImportError:
-        raise MissingExtraError("pillow", "tiny", f"reading {path.name}") from None
+    image = optional_module("PIL.Image", "pillow", "tiny", f"reading {path.name}")
     try:
         with image.open(path) as opened:
             pixels: Pixels = np.asarray(opened.convert("RGB"), dtype=np.uint8)

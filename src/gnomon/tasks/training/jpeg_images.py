@@ -5,14 +5,14 @@ Needs Pillow, which is imported when the first image is read.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import DataError, MissingExtraError, described
+from gnomon.core.errors import DataError, described
+from gnomon.core.extras import optional_module
 
 Picture: TypeAlias = Any
 """A Pillow image in RGB."""
@@ -33,10 +33,7 @@ def opened(file: Path) -> Picture:
         DataError: It is missing or cannot be decoded.
         MissingExtraError: Pillow is not installed.
     """
-    try:
-        image = import_module("PIL.Image")
-    except ImportError:
-        raise MissingExtraError("pillow", "tiny", f"reading {file.name}") from None
+    image = optional_module("PIL.Image", "pillow", "tiny", f"reading {file.name}")
     try:
         with image.open(file) as picture:
             return picture.convert("RGB")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnomon.core.errors import MissingExtraError
+from gnomon.core.extras import optional_module
 from gnomon.tasks.training.jpeg_images import BILINEAR, Picture
 
 SIDE = 300
@@ -103,10 +103,7 @@ def _centred(boxes: Boxes, crop: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _recoloured(picture: Picture, generator: np.random.Generator) -> Any:
     """Brightness, contrast, saturation and hue changed, in an order of chance."""
-    try:
-        enhance = import_module("PIL.ImageEnhance")
-    except ImportError:
-        raise MissingExtraError("pillow", "tiny", "changing an image's colours") from None
+    enhance = optional_module("PIL.ImageEnhance", "pillow", "tiny", "changing an image's colours")
     kinds = (
         (enhance.Brightness, BRIGHTNESS),
         (enhance.Contrast, CONTRAST),

@@ -16,6 +16,7 @@ import { deliveryLine, resultsScreen } from './screen-results.js';
 import { masthead, startScreen } from './screen-start.js';
 import { nextStep, startSession, withFailure } from './session.js';
 import { openStore } from './store.js';
+import { KEY_HEADER } from './upload.js';
 
 /** @typedef {import('./types.js').Catalogue} Catalogue */
 /** @typedef {import('./types.js').Choice} Choice */
@@ -183,7 +184,7 @@ function showResults(page) {
 /** The result file needs the session's key, which a plain link cannot send. @param {import('./session.js').Session} session */
 async function download({ id, key }) {
   const response = await fetch(new URL(`api/sessions/${id}/result.json`, BASE), {
-    headers: { 'X-Gnomon-Key': key },
+    headers: { [KEY_HEADER]: key },
   }).catch(() => undefined);
   if (!response?.ok) {
     announce('The server cannot be reached for the result file');

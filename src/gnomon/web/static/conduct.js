@@ -185,7 +185,7 @@ async function attempt(parts, at, show) {
   await keepResult(parts, at, test, measured, conditions);
 }
 
-/** @param {Parts} parts @param {number} at @param {Test} test @param {Measured} measured @param {object} conditions */
+/** @param {Parts} parts @param {number} at @param {Test} test @param {Measured} measured @param {import('./types.js').Conditions} conditions */
 async function keepResult({ keeper }, at, test, measured, conditions) {
   const { benchmark } = keeper.session().steps[at];
   const { started_at_ms, warm_up_calls, faults } = measured;

@@ -56,7 +56,7 @@ export async function fileOf(wanted, onBytes = () => {}, signal) {
  * @param {(bytes: number) => void} onBytes
  * @param {AbortSignal} [signal]
  */
-export async function primeRuntime(provider, onBytes = () => {}, signal) {
+async function primeRuntime(provider, onBytes = () => {}, signal) {
   const at = address(provider.module);
   if (primed.has(at)) return;
   const source = new TextDecoder().decode(await download(at, onBytes, signal));

@@ -39,9 +39,9 @@ export function wait(seconds) {
   return whole < 90 ? `${whole} s` : `${Math.round(whole / 60)} min`;
 }
 
-/** A figure of quality: a percentage where it is a fraction, else with its unit. @param {number} value @param {string} unit */
+/** A figure of quality: a percentage where it is a fraction, else with its unit, never apart from it at the end of a line. @param {number} value @param {string} unit */
 export function quality(value, unit) {
-  return unit ? `${value.toFixed(2)} ${unit}` : `${(value * 100).toFixed(2)} %`;
+  return unit ? `${value.toFixed(2)}\u00a0${unit}` : `${(value * 100).toFixed(2)}\u00a0%`;
 }
 
 /** @param {number} count @param {string} one @param {string} [several] */

@@ -26,7 +26,6 @@ export async function makeKeeper(store, onDelivery, onAnswer) {
   let last = Promise.resolve();
 
   const keeper = {
-    lasting: store.lasting,
     clock_resolution_ns,
     /** Only called while there is one. */
     session: () => /** @type {Session} */ (current),

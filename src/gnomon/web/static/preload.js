@@ -13,7 +13,7 @@ import { candidates } from './providers.js';
  * Every file of this choice once, the first task's first.
  * @param {Catalogue} catalogue @param {Probe[]} probes @param {Choice} choice
  */
-export function filesOfChoice(catalogue, probes, choice) {
+function filesOfChoice(catalogue, probes, choice) {
   const [provider] = candidates(choice.provider, probes);
   if (!provider) return [];
   const tasks = catalogue.tasks.filter(

@@ -101,7 +101,7 @@ function speedFigures(task, session) {
     }
     const { percentile = 0.9, percentile_ns = NaN, queries_per_s = NaN } = figures;
     return [
-      figureOf(`Latency, ${Math.round(percentile * 100)}th percentile`, latency(percentile_ns), `${rate(queries_per_s)} queries/s`),
+      figureOf(`Latency, ${Math.round(percentile * 100)}th percentile`, latency(percentile_ns), `${rate(queries_per_s)} queries/s on average`),
     ];
   });
 }
@@ -149,7 +149,7 @@ function problems(run) {
 }
 
 /** @param {RanOn} provider @param {string} precision */
-export function providerLine({ name, threads, isolated, requested, probes }, precision) {
+function providerLine({ name, threads, isolated, requested, probes }, precision) {
   const own = probes.find((probe) => probe.name === name);
   const how = name === 'wasm' ? `${count(threads, 'thread')}${isolated ? '' : ', page not isolated'}` : own?.why;
   const chosen = requested === 'auto' ? 'chosen automatically' : 'as asked for';

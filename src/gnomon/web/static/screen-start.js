@@ -95,7 +95,7 @@ export function startScreen(given) {
   }
 
   list.replaceChildren(
-    ...['WebGPU', 'WebAssembly', 'WebNN'].map((title) =>
+    ...Object.values(TITLES).map((title) =>
       element('li', {}, sign('wait', 'quiet'), element('span', {}, element('b', {}, title), ': looking…')),
     ),
   );

@@ -6,7 +6,6 @@
 
 /**
  * @typedef {object} Store
- * @property {boolean} lasting
  * @property {() => Promise<Session | undefined>} session
  * @property {(session: Session, parcels?: Parcel[]) => Promise<void>} save   Both or neither.
  * @property {() => Promise<void>} discard
@@ -49,7 +48,6 @@ function lastingStore(database) {
   /** @param {string} name */
   const reading = (name) => database.transaction(name).objectStore(name);
   return {
-    lasting: true,
     session: () => settled(reading('session').get('current')),
     save: (session, parcels = []) =>
       transact('readwrite', (sessions, waiting) => {
@@ -69,7 +67,6 @@ export function passingStore() {
   /** @type {Map<string, Parcel>} */
   const waiting = new Map();
   return {
-    lasting: false,
     session: async () => current,
     save: async (session, parcels = []) => {
       current = structuredClone(session);

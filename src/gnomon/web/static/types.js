@@ -24,7 +24,6 @@
  * @property {number} min_duration_ns
  * @property {number} max_duration_ns   0: no such limit.
  * @property {number} percentile
- * @property {number} loaded_samples
  * @property {string} schedule          Path of the sample indices, relative to the page.
  */
 

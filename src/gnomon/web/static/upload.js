@@ -25,6 +25,8 @@
  * @property {(parcels: Parcel[], reachable: boolean) => void} onChange   What waits, and whether the server answers.
  */
 
+/** The session's secret travels in it; `gnomon.web.session_routes` reads it. */
+export const KEY_HEADER = 'X-Gnomon-Key';
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 60_000;
 const SEND_LIMIT_MS = 120_000;
@@ -123,7 +125,7 @@ export function sendTo(base) {
     signal.addEventListener('abort', abort);
     const timer = setTimeout(abort, SEND_LIMIT_MS);
     try {
-      const headers = { 'Content-Type': content_type, 'X-Gnomon-Key': key };
+      const headers = { 'Content-Type': content_type, [KEY_HEADER]: key };
       const response = await fetch(new URL(path, base), { method, headers, body, signal: controller.signal });
       return { status: response.status, body: parsed(await response.text()) };
     } finally {
