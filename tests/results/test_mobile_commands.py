@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from gnomon.cli import mobile_results
-from gnomon.core.errors import UsageError
+from gnomon.core.errors import SettingsError, UsageError
 from gnomon.core.run import Run
 from gnomon.results.mobile_file import read_result_file
 from tests.results.mobile_sessions import IPHONE, browser_run
@@ -56,6 +56,17 @@ def test_results_are_a_table_json_or_csv(out):
 
 def test_an_empty_history_says_what_makes_one(tmp_path):
     assert "gnomon run mobile-classification" in call("results", "--out", tmp_path).output
+
+
+def test_export_takes_a_file_or_a_folder(out, tmp_path):
+    file = tmp_path / "mine" / "result.json"
+    assert call("export", SESSION, "-o", file, "--out", out).output.strip() == str(file)
+    assert json.loads(file.read_text())["meta"]["uuid"]
+
+
+def test_two_ways_to_print_are_one_too_many(out):
+    with pytest.raises(SettingsError, match="give one"):
+        call("results", "--json", "--csv", "--out", out)
 
 
 def test_export_writes_the_file_of_a_session(out, tmp_path):

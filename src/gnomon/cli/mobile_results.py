@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gnomon.core.errors import SettingsError
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from gnomon.results.mobile_rows import ResultRow
 
 RUNS = Path("runs")
+MOST_TOLD = 5
+"""Findings of one file that a person is told; one edit is often found in many places."""
 
 Out = Annotated[Path, typer.Option("--out", help="Where runs are.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -48,6 +52,8 @@ def results(
     from gnomon.results.mobile_history import HIGHEST_FIRST, History, Wanted
     from gnomon.results.mobile_table import as_csv, as_json
 
+    if json and csv:
+        raise SettingsError("--json and --csv both say how to print: give one")
     history = History(out)
     notes = history.refresh()
     wanted = Wanted(device, framework, task, platform, since, until)
@@ -103,7 +109,9 @@ def export(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="The folder to write to; the file is named as the app names it."
+            "--output",
+            "-o",
+            help="A .json file, or a folder: the file is then named as by the app.",
         ),
     ] = Path(),
     out: Out = RUNS,
@@ -165,8 +173,10 @@ def import_(
         typer.echo(json_module.dumps(told, indent=2))
     elif found.differences:
         typer.echo(f"{file} was edited, nothing of it is kept:")
-        for line in found.differences:
+        for line in found.differences[:MOST_TOLD]:
             typer.echo(f"  ✗ {line}")
+        if len(found.differences) > MOST_TOLD:
+            typer.echo(f"  and {len(found.differences) - MOST_TOLD} more: --json has them all")
     else:
         for name in found.runs:
             typer.echo(f"{name}: {found.source}")

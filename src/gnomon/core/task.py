@@ -115,7 +115,8 @@ class Task(ABC):
             DataError: There is none.
         """
         raise DataError(
-            f"task {self.name!r} ships no {format} model: pass one with --model FILE.{format}"
+            f"task {self.name!r} ships no {format} model: pass one with --model "
+            f"FILE.{format.partition('-')[0]}"
         )
 
 

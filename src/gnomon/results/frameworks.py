@@ -189,7 +189,9 @@ def _quality(row: FrameworkRow) -> Text:
 def _remarks(rows: Sequence[FrameworkRow], target: QualityTarget) -> list[Text]:
     """What has to be known to read the figures."""
     most = "at least" if target.higher_is_better else "at most"
-    words = [f"quality: {target.metric}, which has to be {most} {target.threshold:.4f}"]
+    words = []
+    if any(row.quality is not None for row in rows):
+        words.append(f"quality: {target.metric}, which has to be {most} {target.threshold:.4f}")
     if any(row.lost_against not in (None, row.run) for row in rows):
         words.append(
             f"lost: against {FULL_PRECISION} of the same framework, or else of {REFERENCE_FRAMEWORK}"

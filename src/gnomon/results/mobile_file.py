@@ -97,15 +97,19 @@ def parse_result(data: bytes, name: str) -> ExtendedResult:
         ) from None
 
 
-def write_result_file(result: ExtendedResult, folder: Path) -> Path:
-    """Write the result under the app's name for it, `<date>_<uuid>.json`, and return its path.
+def write_result_file(result: ExtendedResult, place: Path) -> Path:
+    """Write the result to a `.json` file, or to a folder as `<date>_<uuid>.json`, as the app names it.
+
+    Returns:
+        Its path.
 
     Raises:
-        RunFolderError: The folder cannot be written.
+        RunFolderError: It cannot be written.
     """
-    path = folder / f"{result.meta.creation_date:%Y-%m-%dT%H-%M-%S}_{result.meta.uuid}.json"
+    name = f"{result.meta.creation_date:%Y-%m-%dT%H-%M-%S}_{result.meta.uuid}.json"
+    path = place if place.suffix == ".json" else place / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, result_bytes(result))
     except OSError as error:
         raise RunFolderError(f"cannot write {path}: {error.strerror}; choose another") from None
