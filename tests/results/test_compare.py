@@ -12,6 +12,7 @@ import gnomon
 from gnomon.core.run import Run
 from gnomon.results.claims import FEW_RUNS_FLOOR, PRACTICAL_FLOOR, concluded
 from gnomon.results.compare import Comparison, compare
+from tests.results.mobile_sessions import browser_run
 
 
 def answered_after(duration_ns, images):
@@ -379,3 +380,60 @@ def test_a_difference_is_claimed_only_if_interval_test_and_size_agree(
     )
     assert found.conclusion == conclusion
     assert why in found.why
+
+
+@pytest.fixture(scope="module")
+def phone(tmp_path_factory):
+    return browser_run(tmp_path_factory.mktemp("phone"))
+
+
+def test_sides_of_a_phone_say_precision_and_device_and_what_differs_between_them(phone):
+    described = "system__description__"
+    other = changed(
+        phone,
+        **{
+            f"{described}precision": "int8",
+            f"{described}model_sha256": "99abcdef",
+            f"{described}provider": "webgpu",
+            f"{described}threads": 1,
+        },
+    )
+    comparison = compare([phone, other])
+    assert [side.system for side in comparison.sides] == [
+        "ONNX Runtime Web fp32 on Pixel 8 (Android 14.0.0)",
+        "ONNX Runtime Web int8 on Pixel 8 (Android 14.0.0)",
+    ]
+    assert comparison.warnings == (
+        "precision: A fp32, B int8: a difference in speed is one between two models",
+        "model: A digits.onnx (sha256 87c7ed76), B digits.onnx (sha256 99abcdef): not the same file",
+        "provider: A wasm, B webgpu",
+        "threads: A 4, B 1",
+    )
+
+
+def test_what_probing_a_browser_took_does_not_part_the_runs_of_one_phone(phone):
+    def probed(number, took_ms):
+        probe = {"name": "wasm", "usable": True, "why": "", "took_ms": took_ms}
+        return changed(phone, number, system__description__probes=[probe])
+
+    slow = changed(phone, 3, system__description__threads=1)
+    comparison = compare([probed(1, 4.0), probed(2, 9.0), slow])
+    assert [len(side.runs) for side in comparison.sides] == [2, 1]
+    assert comparison.warnings == ("threads: A 4, B 1",)
+
+
+def test_a_side_of_a_native_framework_says_its_precision_once(phone):
+    native = {"system__name": "litert", "system__description__framework": "LiteRT"}
+    asked = {"asked_system": {"options": {"precision": "int8", "threads": 2}}}
+    machine = {key: value for key, value in phone.record["environment"].items() if key != "device"}
+    run = changed(
+        phone, environment=machine, system__description__precision="int8", **native, **asked
+    )
+    assert compare([phone, run]).sides[1].system == "LiteRT int8 threads=2"
+
+
+def test_other_suites_are_compared_by_the_names_of_their_systems(scored):
+    other = changed(scored, system__name="other", system__description__threads=7)
+    comparison = compare([scored, other])
+    assert [side.system for side in comparison.sides] == ["onnx", "other"]
+    assert comparison.warnings == ()

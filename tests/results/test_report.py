@@ -14,6 +14,7 @@ import gnomon
 from gnomon.core.errors import RunFolderError, UsageError
 from gnomon.core.run import Run
 from gnomon.results.report import render, write_report
+from tests.results.mobile_sessions import ANDROID, browser_run
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -183,3 +184,77 @@ def test_a_report_of_nothing_or_to_nowhere_is_one_clear_line(digits_run: Run, tm
         write_report([], tmp_path / "report.html")
     with pytest.raises(RunFolderError, match="choose another file with --output"):
         write_report([digits_run], tmp_path / "nowhere" / "report.html")
+
+
+PROBES = [
+    {"name": "webgpu", "usable": False, "why": "no adapter here", "took_ms": 12.0},
+    {"name": "wasm", "usable": True, "why": "", "took_ms": 1.0},
+]
+
+
+def described(run: Run, **said: object) -> Run:
+    """The same run, its system saying something else of itself."""
+    record = json.loads(json.dumps(run.record))
+    record["system"]["description"] |= said
+    return Run(run.path, record, run.status)
+
+
+@pytest.fixture(scope="module")
+def phone_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return browser_run(tmp_path_factory.mktemp("phone"))
+
+
+def _words(run: Run) -> str:
+    return re.sub(r"\s+", " ", render([run]))
+
+
+def test_a_browsers_run_names_precision_and_device_in_head_and_title(phone_run: Run):
+    text = _words(phone_run)
+    title = "Digits by the rules of a phone with ONNX Runtime Web fp32 on Pixel 8 (Android 14.0.0)"
+    assert f": {title}</title>" in text
+    assert f"<h1>{title}</h1>" in text
+
+
+def test_the_device_of_a_browser_comes_first_and_the_server_is_called_that(phone_run: Run):
+    text = _words(phone_run)
+    behind = text.index("What stands behind it")
+    device, server = text.index("The device it ran on"), text.index("The server that kept")
+    assert text.index("<dt>device</dt><dd>Pixel 8 (Android 14.0.0), Chrome 130</dd>") < device
+    assert behind < device < text.index(f"<dd>{ANDROID['user_agent']}</dd>") < server
+    assert server < text.index("<dt>cpu.architecture</dt>")
+    assert "The machine it ran on" not in text
+    assert "<dt>device." not in text
+
+
+def test_what_a_browser_offered_is_a_row_each_in_words(phone_run: Run):
+    text = _words(described(phone_run, probes=PROBES))
+    assert "<dt>browser: WebGPU</dt><dd>no adapter here</dd>" in text
+    assert "<dt>browser: WebAssembly</dt><dd>usable</dd>" in text
+    assert "took_ms" not in text
+
+
+def test_runs_of_two_precisions_are_told_apart_in_list_and_legend(phone_run: Run):
+    text = render([phone_run, described(phone_run, precision="int8")])
+    for words in ("fp32 on Pixel 8", "int8 on Pixel 8"):
+        assert f"with ONNX Runtime Web {words} (Android 14.0.0)</a>" in text
+    for words in ("1: ONNX Runtime Web fp32 on Pixel", "2: ONNX Runtime Web int8 on Pixel"):
+        assert f'"name":"{words}' in text
+
+
+def test_a_devices_name_is_no_markup_in_a_charts_legend(tmp_path: Path):
+    run = browser_run(tmp_path, device={**ANDROID, "model": '<a href="//x">win</a>'})
+    text = render([run, described(run, precision="int8")])
+    names = re.findall(r'"name":"(1: (?:[^"\\]|\\.)*)"', text)
+    assert names
+    assert not any("<a" in name for name in names)
+
+
+def test_other_suites_keep_the_name_of_their_system_and_the_machine(digits_run: Run):
+    text = _words(digits_run)
+    assert "<h1>Handwritten digits on onnx</h1>" in text
+    assert "The machine it ran on" in text
+    assert "The server that kept" not in text
+    own = _words(described(digits_run, precision="own"))
+    assert "<h1>Handwritten digits on onnx</h1>" in own
+    small = _words(described(digits_run, precision="int8"))
+    assert "<h1>Handwritten digits with ONNX Runtime int8</h1>" in small

@@ -112,7 +112,7 @@ def clean(text: object, longest: int = LONGEST) -> str:
 
 def device_of(run: Run) -> Device:
     """The device of a run: from the user agent of a browser, or from the environment of this package."""
-    told = _browser(run)
+    told = browser_told(run.record)
     if told is not None:
         return device_of_browser(told)
     environment = run.record["environment"]
@@ -125,6 +125,16 @@ def device_of(run: Run) -> Device:
         os_version=clean(system.get("distribution") or system.get("kernel")),
         cpu=cpu,
     )
+
+
+def browser_told(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the page said of its device; None of a native run.
+
+    Args:
+        record: Of a run; the rest of its `environment` is then the server's.
+    """
+    told = record["environment"].get("device")
+    return told if isinstance(told, Mapping) and "user_agent" in told else None
 
 
 def device_of_browser(told: Mapping[str, Any]) -> Device:
@@ -189,12 +199,6 @@ def backend_of(run: Run) -> Backend:
 def session_of(run: Run) -> str:
     """The session that a run belongs to; a native run is one by itself."""
     return clean(run.record.get("session")) or run.id
-
-
-def _browser(run: Run) -> Mapping[str, Any] | None:
-    """What the page said of its device; None of a native run."""
-    told = run.record["environment"].get("device")
-    return told if isinstance(told, Mapping) and "user_agent" in told else None
 
 
 def _browser_name(agent: str) -> str:

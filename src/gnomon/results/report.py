@@ -10,8 +10,10 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from html import escape
 from pathlib import Path
-from typing import Any
+from textwrap import wrap
+from typing import Any, TypeAlias
 
 from gnomon.core.errors import DataError, RunFolderError, UsageError
 from gnomon.core.files import write_atomically
@@ -23,6 +25,8 @@ from gnomon.loadgen.find_peak import is_probe
 from gnomon.results.charts import Chart, Curve, latency_distribution
 from gnomon.results.fleet_charts import fleet_charts
 from gnomon.results.load_charts import latency_curve, load_charts
+from gnomon.results.mobile_device import browser_told, clean, device_of_browser
+from gnomon.results.system_label import run_title, system_label
 from gnomon.results.table import figures, sentence
 from gnomon.results.tiny_charts import boards_together, tiny_charts
 from gnomon.results.training_charts import scaling_chart, training_charts
@@ -45,32 +49,39 @@ CHECKED = {
     "their evaluations again",
 }
 """By protocol: what `gnomon check` does."""
+PROVIDERS = {"webgpu": "WebGPU", "wasm": "WebAssembly", "webnn": "WebNN"}
+"""By a browser's execution provider: its name."""
+LEGEND_WIDTH = 40
+"""Characters in a line."""
+
+Rows: TypeAlias = tuple[tuple[str, str], ...]
+"""(label, text) in order."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement as the page shows it. `figures` is (label, text) in order."""
+    """One measurement as the page shows it."""
 
     name: str
     headline: str
-    figures: tuple[tuple[str, str], ...]
+    figures: Rows
     verdict: Verdict
     unfinished: bool
     charts: tuple[Chart, ...]
-    settings: tuple[tuple[str, str], ...]
+    settings: Rows
     missing: str = ""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One run as the page shows it."""
+    """One run as the page shows it. `machines` has what each is to the run, and its rows."""
 
     run: Run
     title: str
     verdict: Verdict
     measurements: tuple[Measurement, ...]
-    facts: tuple[tuple[str, str], ...]
-    environment: tuple[tuple[str, str], ...]
+    facts: Rows
+    machines: tuple[tuple[str, Rows], ...]
     files: tuple[str, ...]
     probe_count: int
     checked: str
@@ -130,11 +141,11 @@ def _page(run: Run) -> Page:
     shown = {name: stored for name, stored in run.measurements.items() if not is_probe(name)}
     return Page(
         run=run,
-        title=f"{record['benchmark']['title']} on {record['system']['name']}",
+        title=run_title(record),
         verdict=verdict,
         measurements=tuple(_measurement(run, name, stored) for name, stored in shown.items()),
         facts=tuple(_facts(run)),
-        environment=tuple(flat(record["environment"])),
+        machines=tuple(_machines(record)),
         files=tuple(_files(run.path)),
         probe_count=len(run.measurements) - len(shown),
         checked=CHECKED.get(record["protocol"], "Recompute every figure and the verdict"),
@@ -177,7 +188,7 @@ def _shared_charts(runs: Sequence[Run]) -> list[tuple[str, Chart]]:
                 samples = PROTOCOLS.load("load").read_samples(run, name)
             except (RunFolderError, DataError):
                 continue
-            curve = latency_curve(f"{number}: {run.record['system']['name']}", samples, stored)
+            curve = latency_curve(_legend(number, run), samples, stored)
             if curve is not None:
                 curves.setdefault(name, []).append(curve)
     shared = [
@@ -189,9 +200,19 @@ def _shared_charts(runs: Sequence[Run]) -> list[tuple[str, Chart]]:
     return [*shared, *((name, chart) for name, chart in whole if chart is not None)]
 
 
+def _legend(number: int, run: Run) -> str:
+    """A run in the charts' markup, in lines that fit a phone; a device's name is not ours."""
+    lines = wrap(f"{number}: {system_label(run.record)}", LEGEND_WIDTH)
+    return "<br>".join(escape(line, quote=False) for line in lines)
+
+
 def _facts(run: Run) -> Iterator[tuple[str, str]]:
     record = run.record
     benchmark, data = record["benchmark"], record["data"]
+    browser = browser_told(record)
+    if browser is not None:
+        device = device_of_browser(browser)
+        yield "device", f"{device.name}, {device.browser}"
     yield "run", run.id
     yield "started", _time(record["started_at"])
     if record.get("finished_at"):
@@ -214,13 +235,35 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
         f"{100 * quality['factor']:g} % of the reference",
     )
     yield "specification", benchmark["specification"]
-    for name, value in flat(record["system"]["description"]):
+    described = dict(record["system"]["description"])
+    probes = [] if browser is None else described.pop("probes", [])
+    for name, value in flat(described):
         yield f"system: {name}", value
+    for probe in probes:
+        yield f"browser: {PROVIDERS.get(probe['name'], clean(probe['name']))}", _found(probe)
     for name, value in flat(record["options"]):
         yield f"option: {name}", value
     for note in record.get("notes", []):
         yield "note", note
     yield "Gnomon", record["gnomon_version"]
+
+
+def _found(probe: dict[str, Any]) -> str:
+    """What the page found when it tried an execution provider."""
+    return clean(probe.get("why"), 300) or ("usable" if probe["usable"] else "not usable")
+
+
+def _machines(record: dict[str, Any]) -> Iterator[tuple[str, Rows]]:
+    """The machine, or the device of a browser and then the server: only the first was measured."""
+    environment = dict(record["environment"])
+    told = browser_told(record)
+    if told is None:
+        yield "The machine it ran on", tuple(flat(environment))
+        return
+    device = device_of_browser(told)
+    named = (("device", device.name), ("browser", device.browser))
+    yield "The device it ran on", (*named, *flat(environment.pop("device")))
+    yield "The server that kept the record", tuple(flat(environment))
 
 
 def _time(text: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from gnomon.core.environment import differences
 from gnomon.core.run import Run
 from gnomon.loadgen.find_peak import is_probe
+from gnomon.results.mobile_device import Backend, backend_of
+from gnomon.results.system_label import says_precision, system_label
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Side:
 
     Attributes:
         label: `A` for the baseline, then `B`, `C`, ...
-        system: Name of the system, and the options it was asked with.
+        system: What the system is called, and the options it was asked with.
         runs: Names of the run folders.
         verdict: In words; of the first run, the others having the same word.
         valid: Whether these runs may enter a claim. A run that is not VALID is a side of its own.
@@ -76,20 +78,30 @@ def _side(place: int, runs: Sequence[Run]) -> Side:
 
 def _system_of(run: Run) -> str:
     asked = run.record.get("asked_system") or {}
-    options = [f"{name}={value}" for name, value in asked.get("options", {}).items()]
-    return " ".join([run.record["system"]["name"], *options])
+    said = {"precision"} if says_precision(run.record) else set()
+    options = asked.get("options", {}).items()
+    shown = [f"{name}={value}" for name, value in options if name not in said]
+    return " ".join([system_label(run.record), *shown])
 
 
 def _alike(run: Run, other: Run) -> bool:
     """Whether two runs repeat each other: nothing that lasts differs on record."""
     if not (run.verdict.valid and other.verdict.valid):
         return False
-    keys = ("benchmark", "system", "rules", "data", "gnomon_version")
+    keys = ("benchmark", "rules", "data", "gnomon_version")
     return (
-        all(run.record[key] == other.record[key] for key in keys)
+        _lasting_system(run) == _lasting_system(other)
+        and all(run.record[key] == other.record[key] for key in keys)
         and not differences(run.record["environment"], other.record["environment"])
         and settings_of(run) == settings_of(other)
     )
+
+
+def _lasting_system(run: Run) -> dict[str, Any]:
+    """The system without what a browser found when it was asked, which has times in it."""
+    system: dict[str, Any] = run.record["system"]
+    described = {key: value for key, value in system["description"].items() if key != "probes"}
+    return {**system, "description": described}
 
 
 def settings_of(run: Run) -> dict[str, dict[str, Any]]:
@@ -139,6 +151,8 @@ def warnings(baseline: Group, candidate: Group) -> list[str]:
             f"data: {label} {ours.record['data']['sha256'][:12]}, {other} "
             f"{theirs.record['data']['sha256'][:12]}: not the same samples"
         )
+    if says_precision(ours.record) or says_precision(theirs.record):
+        found += _set_up_apart(baseline, candidate)
     if ours.record["benchmark"] != theirs.record["benchmark"]:
         apart = [
             path for path, *_ in differences(ours.record["benchmark"], theirs.record["benchmark"])
@@ -161,6 +175,29 @@ def warnings(baseline: Group, candidate: Group) -> list[str]:
         words = "; ".join(f"{path}: {_text(a)}, {_text(b)}" for path, a, b in environment)
         found.append(f"environment of {label} and {other} differs: {words}")
     return sorted(found, key=lambda text: text.startswith("environment"))
+
+
+def _set_up_apart(baseline: Group, candidate: Group) -> list[str]:
+    """What differs in how two sides ran their models; their frameworks are in their names."""
+    ours, theirs = (backend_of(group.runs[0]) for group in (baseline, candidate))
+    label, other = baseline.side.label, candidate.side.label
+    found = []
+    if ours.precision != theirs.precision:
+        found.append(
+            f"precision: {label} {ours.precision or 'unknown'}, {other} "
+            f"{theirs.precision or 'unknown'}: a difference in speed is one between two models"
+        )
+    if ours.model_sha256 != theirs.model_sha256:
+        found.append(f"model: {label} {_file(ours)}, {other} {_file(theirs)}: not the same file")
+    for key in ("provider", "threads"):
+        value, value_other = getattr(ours, key), getattr(theirs, key)
+        if value != value_other:
+            found.append(f"{key}: {label} {value or 'unknown'}, {other} {value_other or 'unknown'}")
+    return found
+
+
+def _file(backend: Backend) -> str:
+    return f"{backend.model or 'unknown'} (sha256 {backend.model_sha256[:12] or 'unknown'})"
 
 
 def _text(value: Any) -> str:

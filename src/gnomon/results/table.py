@@ -21,6 +21,7 @@ from gnomon.core.units import (
 from gnomon.core.verdict import Verdict
 from gnomon.loadgen.find_peak import is_probe
 from gnomon.results.fleet_figures import fleet_figures
+from gnomon.results.system_label import run_title
 from gnomon.results.tiny_figures import tiny_figures
 from gnomon.results.training_figures import run_cells, training_figures
 
@@ -30,9 +31,13 @@ COLOURS = {"VALID": "bold green", "INVALID": "bold red"}
 def run_view(run: Run) -> RenderableType:
     """Everything a person wants to see of a run at once."""
     verdict = run.verdict
-    title = f"{run.record['benchmark']['title']} on {run.record['system']['name']}"
     tables = TABLES.get(run.record["protocol"], _load_tables)(run)
-    return Group(Text(title, style="bold"), *tables, verdict_line(verdict), *failure_lines(verdict))
+    return Group(
+        Text(run_title(run.record), style="bold"),
+        *tables,
+        verdict_line(verdict),
+        *failure_lines(verdict),
+    )
 
 
 def _fleet_tables(run: Run) -> list[RenderableType]:
