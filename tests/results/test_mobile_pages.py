@@ -3,6 +3,8 @@
 import asyncio
 import csv
 import io
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from gnomon.core.errors import GnomonError
 from gnomon.results.mobile_history import History
 from gnomon.results.mobile_share import import_file, share
 from gnomon.web.results_routes import routes
+from tests.loadgen.small_mobile import SMALL
 from tests.results.mobile_sessions import ANDROID, IPHONE, browser_run
 
 PUBLISHED = Path(__file__).parent / "published_mobile" / "extended_result_unittest.json"
+SESSION = "7b6c9f1e-6f0b-4f0e-9d63-0d4a3c1e2b5a"
 SLOW_SESSION = "0f0e9d63-6f0b-4f0e-9d63-0d4a3c1e2b5a"
 HOSTILE = {
     **ANDROID,
@@ -136,12 +140,85 @@ def test_a_claim_is_never_more_than_a_ratio(out, client, tmp_path):
     assert "slower" not in page.text
 
 
-def test_a_comparison_of_one_or_three_says_so(client):
-    for picks in ([], ["one"], ["one", "two", "three"]):
-        with pytest.raises(GnomonError, match="tick two"):
-            client.get("results/compare", params={"pick": picks})
-    with pytest.raises(GnomonError, match="nothing in the history"):
-        client.get("results/compare", params={"a": "x", "b": "y"})
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({}, "0 are chosen: tick two"),
+        ({"pick": ["one"]}, "1 are chosen: tick two"),
+        ({"pick": ["one", "two", "three"]}, "3 are chosen: tick two"),
+        ({"pick": ["one", "one"]}, "both ticked results are of one run"),
+        ({"a": "x", "b": "y"}, "nothing in the history is called &#39;x&#39;"),
+    ],
+)
+def test_a_comparison_that_cannot_be_shows_the_results_again_and_says_why(client, asked, words):
+    page = client.get("results/compare", params={**asked, "device": "pixel"})
+    assert page.status_code == 422
+    alert = re.search('role="alert">(.*?)</p>', page.text)[1]
+    assert words in alert
+    assert "Pixel 8 (Android 14.0.0)<small>" in page.text
+    assert "iPhone (iOS 17.4.1)<small>" not in page.text  # the filters are kept
+    addresses = set(re.findall('(?:href|action)="([^"]*)"', page.text)) - {"../."}
+    assert addresses
+    for address in addresses:
+        assert address.startswith("../"), address  # the page is shown one folder below its own
+        if address.endswith("/report"):  # asking would make it
+            continue
+        found = client.get(f"results/{address.replace('&amp;', '&')}")
+        assert found.status_code in (200, 422), address
+
+
+def test_what_was_ticked_stays_ticked_when_it_cannot_be_compared(client):
+    (pixel,) = runs_of(client, device="pixel")
+    page = client.get("results/compare", params={"pick": [pixel]}).text
+    assert page.count(" checked") == 2  # both scenarios of the run
+    assert f'value="{pixel}" checked' in page
+
+
+@pytest.fixture(scope="module")
+def of_two_tasks(tmp_path_factory) -> Client:
+    """Two sessions, each of two tasks."""
+    out = tmp_path_factory.mktemp("two-tasks")
+    for session, device in ((SESSION, ANDROID), (SLOW_SESSION, IPHONE)):
+        browser_run(out, session, device)
+        other = browser_run(out, session, device).path / "run.json"
+        record = json.loads(other.read_text())
+        record["benchmark"] |= {"name": "small-other", "title": "Another task"}
+        other.write_text(json.dumps(record))
+    return Client(out)
+
+
+def run_of(client: Client, device: str, task: str) -> str:
+    (found,) = runs_of(client, device=device, task=task)
+    return found
+
+
+def test_two_results_of_one_task_stand_for_their_runs_and_the_page_says_so(of_two_tasks):
+    picks = [run_of(of_two_tasks, device, "small-other") for device in ("pixel", "iphone")]
+    page = of_two_tasks.get("results/compare", params={"pick": picks}).text
+    assert "Compared are the two runs that the ticked results are of" in page
+    assert page.count("<h2>") == 2  # its two scenarios
+    assert "Digits by the rules of a phone" not in page
+    whole = re.search('href="(compare[^"]*)"', page)[1].replace("&amp;", "&")
+    page = of_two_tasks.get(f"results/{whole}").text
+    assert page.count("<h2>") == 4
+
+
+def test_results_of_different_tasks_stand_for_their_sessions_and_the_page_says_so(of_two_tasks):
+    assert "two of different tasks for the whole sessions" in of_two_tasks.get("results").text
+    picks = [
+        run_of(of_two_tasks, "pixel", "small-other"),
+        run_of(of_two_tasks, "iphone", SMALL.title),
+    ]
+    page = of_two_tasks.get("results/compare", params={"pick": picks}).text
+    assert "compared are the two sessions that they belong to" in page
+    assert page.count("<h2>") == 4
+
+
+def test_two_tasks_of_one_session_cannot_be_compared(of_two_tasks):
+    picks = [run_of(of_two_tasks, "pixel", task) for task in ("small-other", SMALL.title)]
+    page = of_two_tasks.get("results/compare", params={"pick": picks})
+    assert page.status_code == 422
+    assert "two tasks of one session: tick two of one task" in page.text
 
 
 def test_a_report_is_made_when_it_is_first_asked_for_and_made_again_when_the_run_changed(

@@ -37,6 +37,8 @@ def test_it_names_every_address_and_name_and_python_can_serve_with_it(tmp_path):
     read = x509.load_pem_x509_certificate(made.certificate.read_bytes())
     digest = hashlib.sha256(read.public_bytes(Encoding.DER)).hexdigest()
     assert made.fingerprint.replace(":", "").lower() == digest
+    authority = hashlib.sha256(made.authority).hexdigest()
+    assert made.authority_fingerprint.replace(":", "").lower() == authority
     assert read.not_valid_after_utc - read.not_valid_before_utc < timedelta(days=825)
 
 
@@ -80,7 +82,7 @@ def test_the_authority_cannot_vouch_for_others(tmp_path):
     files = tmp_path / "bank.pem", tmp_path / "bank-key.pem"
     bank = Reachable(("bank.example",), (), ("bank.example",))
     _make(bank, authority, *files, now)
-    forged = Certificate(*files, "", now, authority.der)
+    forged = Certificate(*files, "", now, authority.der, "")
     assert not shaken_hands(forged, authority.der, "bank.example")
 
 

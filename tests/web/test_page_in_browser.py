@@ -26,6 +26,24 @@ HIDE = """(hidden) => {
   Object.defineProperty(document, 'hidden', { get: () => hidden, configurable: true });
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
+# What a tab that measures has: a session in the store, and the lock.
+MEASURE = """async () => {
+  const { openStore } = await import(new URL('static/store.js', location));
+  const { startSession } = await import(new URL('static/session.js', location));
+  const catalogue = await (await fetch('api/catalogue')).json();
+  const tasks = [catalogue.tasks[0].benchmark];
+  const choice = { mode: 'quick', provider: 'wasm', precision: 'fp32', tasks };
+  const named = { id: "the first tab's", key: 'k'.repeat(32), now_ms: Date.now() };
+  await (await openStore()).save(startSession(catalogue, choice, named));
+  await new Promise((held) => navigator.locks.request('gnomon-measuring', () => {
+    held();
+    return new Promise(() => {});
+  }));
+}"""
+KEPT = """async () => {
+  const { openStore } = await import(new URL('static/store.js', location));
+  return await (await openStore()).session() ?? null;
+}"""
 SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 OTHER_HOST = "--host-resolver-rules=MAP phone.test 127.0.0.1"
 
@@ -139,6 +157,37 @@ def test_an_address_that_asks_for_what_is_not_there_says_what_is(browser, addres
     alert.wait_for()
     assert "there is no mode eternal" in alert.inner_text()
     assert "quick, normal, submission" in alert.inner_text()
+    heading = page.get_by_role("heading", level=1).inner_text()
+    assert heading == "This address asks for something else than there is"
+    page.get_by_role("button", name="Choose on the page").click()
+    page.get_by_role("heading", name="This device", exact=True).wait_for()
+    assert page.url == address
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("button", ["Discard", "Start"])
+def test_a_second_tab_cannot_end_what_the_first_one_measures(browser, address, button):
+    measuring = opened(browser, address)
+    measuring.evaluate(MEASURE)
+    second = measuring.context.new_page()
+    second.goto(address)
+    second.get_by_text("WebGPU: looking").wait_for(state="detached")
+    second.get_by_role("button", name=button, exact=True).click()
+    alert = second.get_by_role("alert")
+    alert.wait_for()
+    assert "already measuring in another tab" in alert.inner_text()
+    kept = second.evaluate(KEPT)
+    assert kept["id"] == "the first tab's"
+    assert {step["status"] for step in kept["steps"]} == {"waiting"}
+    if button == "Start":
+        return
+    measuring.close()
+    second.get_by_role("button", name="Try again").click()
+    second.get_by_role("button", name=button, exact=True).click()
+    second.get_by_role("button", name=button, exact=True).wait_for(state="detached")
+    assert second.evaluate(KEPT) is None
+    # Whoever has discarded it measures nothing, and is in nobody's way.
+    assert second.evaluate("navigator.locks.query().then(({ held }) => held.length)") == 0
 
 
 @pytest.mark.browser

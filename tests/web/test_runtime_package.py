@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import json
 import tarfile
 import threading
 from pathlib import Path
@@ -16,6 +17,7 @@ from gnomon.web import runtime_package
 from gnomon.web.runtime_package import (
     FILES,
     INTEGRITY,
+    INVENTORY_FILE,
     TARBALL,
     cache_folder,
     ensure_runtime,
@@ -61,18 +63,40 @@ def test_a_tarball_is_unpacked_with_gzip_copies_and_the_licence(package, tmp_pat
     assert set(told["providers"]) == {"wasm", "webgpu", "webnn"}
 
 
-def test_what_is_kept_is_used_again_and_what_is_damaged_is_not(package, tmp_path):
+def test_what_is_kept_is_used_again_and_what_is_damaged_is_not(package, tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     found = ensure_runtime(package, cache=cache)
-    package.rename(tmp_path / "elsewhere")
-    assert ensure_runtime(Path("no-such-file"), cache=cache) == found
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:1/")
+    assert ensure_runtime(cache=cache) == found
     found.path(FILES[2]).write_bytes(b"damaged")
-    with pytest.raises(DataError, match="no-such-file does not exist"):
-        ensure_runtime(Path("no-such-file"), cache=cache)
-    assert ensure_runtime(tmp_path / "elsewhere", cache=cache) == found
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        ensure_runtime(cache=cache)
+    assert ensure_runtime(package, cache=cache) == found
     found.path(FILES[2], zipped=True).write_bytes(b"cut short")
-    assert ensure_runtime(tmp_path / "elsewhere", cache=cache) == found
+    assert ensure_runtime(package, cache=cache) == found
     assert gzip.decompress(found.path(FILES[2], zipped=True).read_bytes())
+
+
+def test_a_tarball_that_is_given_counts_whatever_is_kept(package, tmp_path):
+    cache = tmp_path / "cache"
+    found = ensure_runtime(package, cache=cache)
+    with pytest.raises(DataError, match=r"no-such-file does not exist \(--runtime\)"):
+        ensure_runtime(Path("no-such-file"), cache=cache)
+    other = tmp_path / "other.tgz"
+    other.write_bytes(b"another package")
+    with pytest.raises(DataError, match=r"other\.tgz is not onnxruntime-web"):
+        ensure_runtime(other, cache=cache)
+    assert ensure_runtime(cache=cache) == found  # what was kept is left alone
+    inventory = found.path(INVENTORY_FILE)
+    tampered = b"// not what the registry has"
+    told = json.loads(inventory.read_text())
+    told[FILES[0]] = {"sha256": hashlib.sha256(tampered).hexdigest(), "bytes": len(tampered)}
+    inventory.write_text(json.dumps(told))
+    found.path(FILES[0]).write_bytes(tampered)
+    found.path(FILES[0], zipped=True).write_bytes(gzip.compress(tampered))
+    assert ensure_runtime(cache=cache) != found
+    assert ensure_runtime(package, cache=cache) == found
+    assert found.path(FILES[0]).read_bytes() == FILES[0].encode() * 50
 
 
 def test_another_tarball_is_refused(package, tmp_path, monkeypatch):

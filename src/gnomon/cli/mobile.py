@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,9 @@ WARNING = (
     "warning     The phone will say that the connection is not private: the certificate was made",
     "            here, and nobody else vouches for it. Choose Advanced, then Proceed (Chrome), Accept",
     "            the Risk (Firefox), or Show Details, then visit this website (Safari). Measuring needs",
-    "            no more. To use the page offline too, open the address with authority.crt at its end and",
-    "            install it as a CA certificate: it can vouch for this machine alone.",
+    "            no more. To use the page offline too, open the address with authority.crt at its end,",
+    "            compare its fingerprint, and install it as a CA certificate: it can vouch for this",
+    "            machine alone.",
 )
 COSTS_OF_PLAIN_HTTP = (
     "plain http  Browsers give such a page one thread, a coarse clock, no service worker and no wake",
@@ -100,7 +102,7 @@ def serve(
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print addresses and fingerprint as JSON.", rich_help_panel=OUTPUT
+            "--json", help="Print addresses and fingerprints as JSON.", rich_help_panel=OUTPUT
         ),
     ] = False,
 ) -> None:
@@ -124,11 +126,14 @@ def serve(
     with _download_shown() as observer, made_ready(asked, observer) as ready:
 
         def announce() -> None:
-            if json:
-                typer.echo(json_module.dumps(_told(ready, out)))
-            else:
-                _show(ready, out, qr=sys.stdout.isatty() if qr is None else qr)
-            sys.stdout.flush()
+            try:
+                if json:
+                    typer.echo(json_module.dumps(_told(ready, out)))
+                else:
+                    _show(ready, out, qr=sys.stdout.isatty() if qr is None else qr)
+                sys.stdout.flush()
+            except BrokenPipeError:  # a reader that has seen enough; phones may still come
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
         try:
             ready.serve(announce)
@@ -143,6 +148,7 @@ def _told(ready: Ready, out: Path) -> dict[str, object]:
         "addresses": list(ready.addresses),
         "secure_context": ready.secure_context,
         "fingerprint": certificate.fingerprint if certificate else None,
+        "authority_fingerprint": certificate.authority_fingerprint if certificate else None,
         "certificate_expires_at": certificate.expires_at.isoformat() if certificate else None,
         "out": str(out),
         "left_out": ready.left_out,
@@ -161,8 +167,12 @@ def _show(ready: Ready, out: Path, *, qr: bool) -> None:
     if certificate is not None:
         for line in WARNING:
             typer.echo(line)
-        typer.echo(f"fingerprint {certificate.fingerprint[:47]}")
-        typer.echo(f"            {certificate.fingerprint[48:]} (SHA-256)")
+        for of, fingerprint in (
+            ("the page", certificate.fingerprint),
+            ("authority.crt", certificate.authority_fingerprint),
+        ):
+            typer.echo(f"fingerprint {fingerprint[:47]}")
+            typer.echo(f"            {fingerprint[48:]} (SHA-256, {of})")
     elif not ready.secure_context:
         for line in COSTS_OF_PLAIN_HTTP:
             typer.echo(line)

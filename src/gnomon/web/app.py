@@ -18,10 +18,11 @@ from gnomon.core.errors import (
 )
 from gnomon.core.version import __version__
 from gnomon.results.mobile_history import History
-from gnomon.web.campaign import Campaign, Refused
+from gnomon.web.campaign import Campaign
 from gnomon.web.catalogue import Catalogue, schedule_of
 from gnomon.web.content import Content, answer, answer_file, media_type_of
 from gnomon.web.gate import Gate, Headers
+from gnomon.web.refusal import Refused
 from gnomon.web.results_routes import routes as results_routes
 from gnomon.web.runtime_package import FILES, RuntimePackage
 from gnomon.web.session_routes import SessionRoutes

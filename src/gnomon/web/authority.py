@@ -54,6 +54,11 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def fingerprint_of(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate as browsers and phones show it, `AB:CD:…`."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
 def authority_for(reachable: Reachable, folder: Path, now: datetime) -> Authority:
     """The authority kept in `folder`, or a new one if it ends, is damaged or may not name this machine.
 

@@ -11,8 +11,7 @@ import hmac
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from gnomon.core.errors import GnomonError
 from gnomon.core.run import Run
 from gnomon.core.verdict import Verdict
 from gnomon.core.version import __version__
-from gnomon.loadgen.condition_checks import SLACK_S, grade
-from gnomon.loadgen.conditions import Witness
+from gnomon.loadgen.condition_checks import grade
 from gnomon.loadgen.judge import ACCURACY, judge_test
 from gnomon.loadgen.options import LoadOptions, profile_of
 from gnomon.loadgen.remote import Elsewhere, RemoteRun
 from gnomon.web.asked import AskedRun
 from gnomon.web.catalogue import Catalogue, Offered
+from gnomon.web.refusal import Refused
 from gnomon.web.returned import returned_of
 from gnomon.web.runtime_package import PACKAGE
 from gnomon.web.session_state import (
@@ -38,20 +37,13 @@ from gnomon.web.session_state import (
     save_session,
 )
 from gnomon.web.upload import Upload
+from gnomon.web.witness import witnessed
 
 ENDED = ("complete", "aborted")
 MOST_OPEN = 64
 """Runs that are held open at once; others are gone on with when their page comes back."""
 LEAST_FREE_BYTES = 1 << 30
 """Nothing is taken onto a disk that has less room: this machine needs some for itself."""
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a failure
-    """A request that is refused, with the status of HTTP that says so."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass
@@ -148,7 +140,7 @@ class Campaign:
             raise Refused(409, f"the run of {benchmark} has ended: start a new session")
         begun = self._opened(session, benchmark, run)
         self._require_room()
-        upload, in_sight_s = self._witnessed(session, state, run, upload)
+        upload, in_sight_s = witnessed(upload, state, run, self._began_monotonic_s(session))
         returned = returned_of(offered, settings, upload)
         run.tests[name] = TestState(
             sha256=sha256, ended_at=upload.ended_at.timestamp(), in_sight_s=in_sight_s
@@ -288,54 +280,13 @@ class Campaign:
             "grade": grade(Verdict(profile.name, tuple(judged.checks))),
         }
 
-    def _witnessed(
-        self, session: str, state: SessionState, run: RunState, upload: Upload
-    ) -> tuple[Upload, float | None]:
-        """A test with what this machine saw of it, and what it claims of the time that passed in its sight.
-
-        Raises:
-            Refused: It claims more than passed.
-        """
-        told = upload.conditions
-        if told is None:
-            return upload, None
-        others = [
-            test
-            for each in state.runs.values()
-            for name, test in each.tests.items()
-            if (each.run, name) != (run.run, upload.test)
-        ]
-        told = told.model_copy(update={"cooldown_s": _rested_s(upload, others)})
-        if not told.online:
-            return replace(upload, conditions=told), None
-        before_s = [test.in_sight_s for test in others if test.in_sight_s is not None]
-        # The rest before the first one may have been before the server was told of anything.
-        own_s = upload.duration_s + (told.cooldown_s or 0.0 if before_s else 0.0)
-        witness = Witness(
-            claimed_s=sum(before_s) + own_s, passed_s=self._passed_s(session, state, run)
-        )
-        if witness.claimed_s > witness.passed_s + SLACK_S:
-            raise Refused(
-                422,
-                f"the tests and the rest between them are said to have lasted {witness.claimed_s:.1f} s, "
-                f"and {witness.passed_s:.1f} s have passed: that cannot be; measure again in a new session",
-            )
-        told = told.model_copy(update={"witness": witness})
-        return replace(upload, conditions=told), own_s
-
-    def _passed_s(self, session: str, state: SessionState, run: RunState) -> float:
-        """Since the first run of the session began that has a test in sight, as `run` is about to have."""
-        seen = {
-            benchmark: each
-            for benchmark, each in state.runs.items()
-            if each is run or any(test.in_sight_s is not None for test in each.tests.values())
+    def _began_monotonic_s(self, session: str) -> dict[str, float]:
+        """By benchmark: when its run began, where that was in this process."""
+        return {
+            benchmark: begun.began_monotonic_s
+            for (whose, benchmark), begun in self._open.items()
+            if whose == session and begun.began_monotonic_s is not None
         }
-        first = min(seen, key=lambda benchmark: seen[benchmark].began_at)
-        passed_s = time.time() - seen[first].began_at
-        begun = self._open.get((session, first))
-        if begun is not None and begun.began_monotonic_s is not None:
-            passed_s = max(passed_s, time.monotonic() - begun.began_monotonic_s)  # it may be set
-        return max(0.0, passed_s)
 
     def _require_room(self) -> None:
         """Take nothing more before the disk is full.
@@ -348,16 +299,6 @@ class Campaign:
             raise Refused(
                 507, f"the server has only {free_bytes >> 20} MiB of room left: make room on it"
             )
-
-
-def _rested_s(upload: Upload, others: Sequence[TestState]) -> float | None:
-    """The rest before a test: never more than the page's own times leave since the tests before it."""
-    assert upload.conditions is not None
-    told_s = upload.conditions.cooldown_s
-    if not others:
-        return told_s
-    room_s = upload.started_at.timestamp() - max(test.ended_at for test in others)
-    return max(0.0, min(room_s, told_s or 0.0))  # whoever says that it was the first has not rested
 
 
 def _ending(run: str, verdict: Verdict) -> dict[str, Any]:

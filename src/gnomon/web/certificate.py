@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gnomon.core.errors import MissingExtraError
 from gnomon.web.addresses import Reachable
-from gnomon.web.authority import CLOCKS_APART, Authority, authority_for
+from gnomon.web.authority import CLOCKS_APART, Authority, authority_for, fingerprint_of
 from gnomon.web.state import write_privately
 
 try:
@@ -40,6 +40,7 @@ class Certificate:
         fingerprint: SHA-256 of the certificate as browsers show it, `AB:CD:…`.
         expires_at: When it ends.
         authority: The authority's certificate, DER: what a phone may be told to trust.
+        authority_fingerprint: Of that one, the same way: it comes over a connection that nobody vouches for.
     """
 
     certificate: Path
@@ -47,6 +48,7 @@ class Certificate:
     fingerprint: str
     expires_at: datetime
     authority: bytes
+    authority_fingerprint: str
 
 
 def certificate_for(reachable: Reachable, folder: Path, now: datetime | None = None) -> Certificate:
@@ -66,9 +68,13 @@ def certificate_for(reachable: Reachable, folder: Path, now: datetime | None = N
     kept = _read(*files)
     if kept is None or not _serves(kept, authority, reachable, now):
         kept = _make(reachable, authority, *files, now)
-    digits = kept.fingerprint(hashes.SHA256()).hex().upper()
-    fingerprint = ":".join(digits[place : place + 2] for place in range(0, len(digits), 2))
-    return Certificate(*files, fingerprint, kept.not_valid_after_utc, authority.der)
+    return Certificate(
+        *files,
+        fingerprint_of(kept),
+        kept.not_valid_after_utc,
+        authority.der,
+        fingerprint_of(authority.certificate),
+    )
 
 
 def _read(certificate: Path, key: Path) -> x509.Certificate | None:

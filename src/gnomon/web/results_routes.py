@@ -20,11 +20,12 @@ from gnomon.core.errors import (
 )
 from gnomon.core.run import RUN_FILE, Run
 from gnomon.core.version import __version__
-from gnomon.results.mobile_compare import newest, pairs, side_of
+from gnomon.results.mobile_compare import newest, pairs
 from gnomon.results.mobile_history import HIGHEST_FIRST, SORTED_BY, History, Wanted
 from gnomon.results.mobile_rows import ResultRow
 from gnomon.results.mobile_table import as_csv, as_json, cells_of, value_text
 from gnomon.results.report import render, write_report
+from gnomon.web.chosen import of_names, of_ticks
 
 try:
     from starlette.exceptions import HTTPException
@@ -92,17 +93,25 @@ def _asked(request: Request) -> tuple[Wanted, str]:
     return wanted, query.get("sort") or SORTED_BY[0]
 
 
-def _results(history: History, request: Request) -> Response:
+def _results(history: History, request: Request, *, refused: str = "", root: str = "") -> Response:
+    """The page of results.
+
+    Args:
+        history: Where they are.
+        request: With filters and sorting.
+        refused: Why what was asked for from this page cannot be.
+        root: From the request's address to the folder that the page is in.
+    """
     notes = history.refresh()
     wanted, sort = _asked(request)
     rows: list[ResultRow] = []
-    error = ""
+    errors = [refused] if refused else []
     try:
         rows = history.rows(
             wanted, sort=sort, descending=sort in HIGHEST_FIRST, limit=MOST_ROWS + 1
         )
-    except UsageError as refused:
-        error = str(refused)
+    except UsageError as error:
+        errors.append(str(error))
     if len(rows) > MOST_ROWS:
         notes = (
             *notes,
@@ -114,8 +123,10 @@ def _results(history: History, request: Request) -> Response:
     text = _page(
         "mobile_results.html",
         rows=[cells_of(row) for row in rows[:MOST_ROWS]],
+        root=root,
         wanted=wanted,
-        filtered=bool(asked),
+        asked=asked,
+        ticked=request.query_params.getlist("pick"),
         query=urlencode(asked),
         sort=sort,
         sortings=SORTINGS,
@@ -123,35 +134,36 @@ def _results(history: History, request: Request) -> Response:
         platforms=history.values("platform"),
         tasks=history.values("benchmark"),
         notes=notes,
-        error=error,
+        errors=errors,
     )
-    return _html(text, 422 if error else 200)
+    return _html(text, 422 if errors else 200)
 
 
 def _compared(history: History, request: Request) -> Response:
     notes = history.refresh()
     query = request.query_params
-    picked = list(dict.fromkeys(query.getlist("pick")))
-    names = picked or [query.get("a", ""), query.get("b", "")]
-    if len(names) != 2 or not all(names):
-        raise UsageError(
-            f"a comparison is of two results, {len(list(filter(None, names)))} are chosen: tick two"
-        )
-    sides = [side_of(history, name) for name in names]
-    if picked and sides[0][0].session != sides[1][0].session:
-        # Two results of different sessions stand for all that was measured with them.
-        sides = [side_of(history, side[0].session) for side in sides]
+    ticks = query.getlist("pick")
+    try:
+        if ticks:
+            chosen = of_ticks(history, ticks)
+        else:
+            chosen = of_names(history, [query.get("a", ""), query.get("b", "")])
+    except UsageError as error:
+        return _results(history, request, refused=str(error), root="../")
+    sides = chosen.first, chosen.second
     shown = [list(newest(side).values()) for side in sides]
     titles = [side[0].device for side in sides]
     text = _page(
         "mobile_compare.html",
         first_name=titles[0],
         second_name=titles[1],
+        compared=chosen.words,
+        sessions=urlencode(dict(zip("ab", chosen.sessions, strict=False))),
         sides=[
             (letter, title, list(dict.fromkeys(row.setup for row in rows)))
             for letter, title, rows in zip("AB", titles, shown, strict=True)
         ],
-        pairs=pairs(sides[0], sides[1], history),
+        pairs=pairs(*sides, history),
         notes=(*notes, *_apart(*shown)),
     )
     return _html(text)

@@ -104,10 +104,10 @@ def ensure_runtime(
     cache: Path | None = None,
     observer: Observer | None = None,
 ) -> RuntimePackage:
-    """The runtime, from the cache if it is there and whole, else from a tarball or the registry.
+    """The runtime: from a tarball if one is given, else from the cache if whole, else from the registry.
 
     Args:
-        tarball: `onnxruntime-web-1.30.0.tgz`, already downloaded.
+        tarball: `onnxruntime-web-1.30.0.tgz`, already downloaded; takes the place of what is in the cache.
         cache: In place of the user's cache folder.
         observer: Told how the download goes on.
 
@@ -115,7 +115,7 @@ def ensure_runtime(
         DataError: It cannot be had, or is not what its hash says.
     """
     folder = (cache or cache_folder()) / f"{PACKAGE}-{VERSION}"
-    kept = _kept(folder)
+    kept = _kept(folder) if tarball is None else None
     if kept is not None:
         return kept
     try:

@@ -21,6 +21,7 @@ from gnomon.web.state import open_state, served_alone, token_of
 try:
     import uvicorn
     from starlette.types import ASGIApp
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError:
     raise MissingExtraError("uvicorn", "mobile", "serving the page") from None
 
@@ -100,7 +101,7 @@ class Ready:
 
 
 class _Server(uvicorn.Server):
-    """One that says when it has started."""
+    """One that says when it has started, and waits at its end for requests in progress alone."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -111,6 +112,18 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to answer. A browser keeps connections on which it asks nothing: those are cut at once.
+
+        Over https a connection that is closed in good order waits for the other side, which may have gone.
+        """
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, H11Protocol) and (
+                not connection.cycle or connection.cycle.response_complete
+            ):
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 from gnomon.core.errors import MissingExtraError
 from gnomon.results.mobile_file import result_bytes, result_file_of
 from gnomon.web.asked import LARGEST_REQUEST, AskedEnd, AskedRun, read_request
-from gnomon.web.campaign import Campaign, Refused
+from gnomon.web.campaign import Campaign
+from gnomon.web.refusal import Refused
 from gnomon.web.session_state import is_session_id
 from gnomon.web.upload import LARGEST_BODY, Upload, read_upload
 

@@ -48,7 +48,10 @@ def served_alone(folder: Path) -> Iterator[None]:
     Raises:
         RunFolderError: Another server holds it.
     """
-    refusal = f"another gnomon mobile serve has {folder.parent}: stop it, or choose another folder with --out"
+    refusal = (
+        f"another gnomon mobile serve is using the folder {folder.parent}: stop it, or choose another folder "
+        f"with --out"
+    )
     with held_alone(folder / "lock", refusal):
         yield
 

@@ -69,6 +69,7 @@ async function showStart(page, at_once = false) {
   redraw = () => {};
   const begin = async () => {
     stopLoading();
+    if (await isRunningElsewhere()) return;
     if (keeper.known()?.finished === false) await giveUp(page, 'given up for a new session');
     await keeper.begin(startSession(catalogue, page.choice, { ...newIdentity(), now_ms: Date.now() }));
     await run(page);
@@ -90,7 +91,9 @@ async function showStart(page, at_once = false) {
     },
     onDiscard: async () => {
       stopLoading();
+      if (await isRunningElsewhere()) return;
       await discard(page);
+      letOthersMeasure();
       await showStart(page);
     },
     onLastResults: () => {
@@ -118,10 +121,7 @@ async function showStart(page, at_once = false) {
 /** @param {Page} page */
 async function run(page) {
   const { catalogue, keeper } = page;
-  if (await isRunningElsewhere()) {
-    showProblem('Gnomon is already measuring in another tab. Two at once would slow each other down: close one.');
-    return;
-  }
+  if (await isRunningElsewhere()) return;
   const probes = await page.probing;
   const stopping = new AbortController();
   const { screen, show } = runScreen(catalogue, keeper.session(), stopping);
@@ -203,12 +203,15 @@ async function fetchCatalogue() {
   return response.json();
 }
 
+/** The page's address asks for what is not offered. */
+class WrongAddress extends Error {}
+
 /** @param {Catalogue} catalogue @param {URLSearchParams} asked @returns {Choice} */
 function choiceOf(catalogue, asked) {
   const known = catalogue.tasks.map(({ benchmark }) => benchmark);
   const tasks = asked.get('tasks')?.split(',') ?? known;
   const strange = tasks.filter((task) => !known.includes(task));
-  if (strange.length) throw new Error(`there is no task ${strange.join(', ')} in this address: choose from ${known.join(', ')}`);
+  if (strange.length) throw new WrongAddress(`there is no task ${strange.join(', ')} in this address: choose from ${known.join(', ')}`);
   return {
     mode: oneOf(asked, 'mode', catalogue.modes.map(({ name }) => name)),
     provider: oneOf(asked, 'provider', /** @type {const} */ (['auto', 'webgpu', 'wasm', 'webnn'])),
@@ -221,7 +224,7 @@ function choiceOf(catalogue, asked) {
 function oneOf(asked, key, names) {
   const wanted = asked.get(key) ?? names[0];
   const found = names.find((name) => name === wanted);
-  if (!found) throw new Error(`there is no ${key} ${wanted} in this address: choose from ${names.join(', ')}`);
+  if (!found) throw new WrongAddress(`there is no ${key} ${wanted} in this address: choose from ${names.join(', ')}`);
   return found;
 }
 
@@ -235,18 +238,32 @@ function newIdentity() {
   return { id, key: hex.slice(32) };
 }
 
-/** Holds a lock as long as this page lives, if no other page does. @returns {Promise<boolean>} */
+/**
+ * Holds a lock as long as this page lives, if no other page does; else says that another one measures.
+ * Whatever changes the session asks first: all tabs share one.
+ * @returns {Promise<boolean>}
+ */
 async function isRunningElsewhere() {
   if (!navigator.locks || holdsLock) return false;
-  return new Promise((resolve) => {
+  holdsLock = await new Promise((resolve) => {
     navigator.locks.request('gnomon-measuring', { ifAvailable: true }, (lock) => {
-      holdsLock = lock !== null;
-      resolve(!lock);
-      return lock ? new Promise(() => {}) : undefined;
+      resolve(lock !== null);
+      return lock ? new Promise((release) => (letGo = () => release(undefined))) : undefined;
     });
   });
+  if (!holdsLock) {
+    showProblem('Gnomon is already measuring in another tab. Two at once would slow each other down: close one.');
+  }
+  return !holdsLock;
 }
 let holdsLock = false;
+let letGo = () => {};
+
+/** Gives the lock back, for this page neither measures nor holds a session any more. */
+function letOthersMeasure() {
+  holdsLock = false;
+  letGo();
+}
 
 async function keepForOffline() {
   if (!('serviceWorker' in navigator)) return;
@@ -267,12 +284,23 @@ async function keepForOffline() {
 
 /** @param {string} text */
 function showProblem(text) {
+  showFailure('This does not work yet', text, 'Try again', () => location.reload());
+}
+
+/** @param {string} title @param {string} text @param {string} mend @param {() => void} onMend */
+function showFailure(title, text, mend, onMend) {
   showScreen(
     masthead(),
-    element('h1', {}, 'This does not work yet'),
+    element('h1', {}, title),
     element('p', { class: 'note', role: 'alert' }, text),
-    element('div', { class: 'buttons' }, element('button', { class: 'primary', type: 'button', onclick: () => location.reload() }, 'Try again')),
+    element('div', { class: 'buttons' }, element('button', { class: 'primary', type: 'button', onclick: onMend }, mend)),
   );
 }
 
-boot().catch((error) => showProblem(inWords(error)));
+boot().catch((error) => {
+  if (!(error instanceof WrongAddress)) showProblem(inWords(error));
+  else {
+    const title = 'This address asks for something else than there is';
+    showFailure(title, inWords(error), 'Choose on the page', () => location.assign(BASE));
+  }
+});
