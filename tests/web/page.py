@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import struct
 import threading
 import time
@@ -22,6 +23,9 @@ from gnomon.web import runtime_package
 from gnomon.web.runtime_package import FILES, INVENTORY_FILE, PACKAGE, VERSION
 from gnomon.web.serve import Asked, made_ready
 
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 BENCHMARK = "mobile-classification"
 SINGLE_QUERIES = 1200
 SINGLE_LATENCY_NS = 8_342_000
@@ -65,22 +69,28 @@ def small_runtime(cache):
 
 
 @contextmanager
+def answering(ready):
+    """A server that was made ready answers meanwhile, in a thread of this process."""
+    server = ready.server()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [ready.listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
 def served(out, *, cache, **asked):
     """A server in a thread of this process; gives the page's address."""
     kept = runtime_package.cache_folder
     runtime_package.cache_folder = lambda: cache
     try:
-        with made_ready(Asked(port=0, out=out, **asked)) as ready:
-            server = ready.server()
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [ready.listener]})
-            thread.start()
-            try:
-                while not server.started:
-                    time.sleep(0.01)
-                yield ready.addresses[0]
-            finally:
-                server.should_exit = True
-                thread.join()
+        with made_ready(Asked(port=0, out=out, **asked)) as ready, answering(ready):
+            yield ready.addresses[0]
     finally:
         runtime_package.cache_folder = kept
 

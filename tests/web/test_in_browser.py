@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import partial
 
 import pytest
@@ -12,11 +11,8 @@ from gnomon.results.check import check
 from gnomon.web import serve
 from gnomon.web.app import Parts
 from gnomon.web.runtime_package import cache_folder
-from tests.web.page import served, small_runtime
+from tests.web.page import CHROMIUM, served, small_runtime
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 HERE = "new Function('return 42')()"
 TRYING_PAGE = "<!doctype html><script type=module src=static/try.js></script>"
 TRYING_SCRIPT = f"""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +12,8 @@ from gnomon.results.check import check
 from gnomon.web import runtime_package
 from gnomon.web.runtime_package import cache_folder
 from gnomon.web.serve import Asked, made_ready
-from tests.web.page import served, small_runtime
+from tests.web.page import CHROMIUM, answering, served, small_runtime
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 PHONE = {"width": 360, "height": 740}
 # No page can be put behind another in a headless browser, so the page is told that it was.
 HIDE = """(hidden) => {
@@ -73,17 +67,8 @@ def address(tmp_path_factory: pytest.TempPathFactory):
 @contextmanager
 def real_server(out: Path, port: int = 0):
     """A server with the whole runtime, at this port; gives the page's address."""
-    with made_ready(Asked(port=port, out=out)) as ready:
-        server = ready.server()
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [ready.listener]})
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            yield ready.addresses[0]
-        finally:
-            server.should_exit = True
-            thread.join()
+    with made_ready(Asked(port=port, out=out)) as ready, answering(ready):
+        yield ready.addresses[0]
 
 
 def opened(browser, address: str, **context):

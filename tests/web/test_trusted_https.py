@@ -9,11 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.web.page import served, small_runtime
+from tests.web.page import CHROMIUM, served, small_runtime
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 CERTUTIL = shutil.which("certutil")
 
 

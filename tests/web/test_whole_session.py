@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import threading
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +13,8 @@ import pytest
 from gnomon.core.run import Run, find_runs
 from gnomon.results.check import check
 from gnomon.web.serve import Asked, made_ready
+from tests.web.page import CHROMIUM, answering
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 SCHEMA = Path(__file__).parents[1] / "results" / "published_mobile" / "extended_result_schema.json"
 TASKS = (
     "Image classification",
@@ -51,16 +46,8 @@ def counting_server(out: Path):
     """A server with the whole runtime; gives the page's address and what it sends."""
     with made_ready(Asked(port=0, out=out)) as ready:
         counting = Counting(ready.app)
-        server = replace(ready, app=counting).server()
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [ready.listener]})
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
+        with answering(replace(ready, app=counting)):
             yield ready.addresses[0], counting
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.mark.browser
