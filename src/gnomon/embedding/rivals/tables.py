@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -97,7 +98,7 @@ def pool_flat(rows: Tensor, offsets: Tensor, mode: str) -> Tensor:
     return out / count.clamp(min=1)[:, None].to(out.dtype) if mode == "mean" else out
 
 
-class Tables(nn.Module):
+class Tables(nn.Module, ABC):
     """Embedding tables of one dimension: forward as `RobeEmbeddingBag` with several tables.
 
     Attributes:
@@ -158,9 +159,9 @@ class Tables(nn.Module):
             )
         return self.pool(TorchBags(indices, offsets, per_sample_weights, tables, self.mode))
 
+    @abstractmethod
     def pool(self, bags: TorchBags) -> Tensor:
         """Pooled rows, (batch, tables, dim)."""
-        raise NotImplementedError
 
     @property
     def weight_count(self) -> int:
