@@ -1,12 +1,10 @@
 """`gnomon run dlrm --embedding … --compression …`: what is measured, in which order, and compared."""
 
 import json
-import signal
 
 import numpy as np
 import pytest
 
-from gnomon.cli.main import main
 from gnomon.core.run import Run, find_runs
 from gnomon.embedding import RobeLayout
 from gnomon.recommend.config import DLRM_SMALL
@@ -44,21 +42,10 @@ def models(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run_command(models, monkeypatch, tmp_path, capsys):
-    """`gnomon run …` in this process and in a folder of its own: exit code, output, errors."""
+@pytest.fixture(autouse=True)
+def shipped(models, monkeypatch):
+    """The untrained models stand where trained ones ship."""
     monkeypatch.setattr(dlrm, "SHIPPED", models)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["run", *(str(argument) for argument in arguments)])
-        return ended.value.code, *capsys.readouterr()
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
 
 
 def test_two_embeddings_are_measured_one_after_the_other_and_compared(run_command, tmp_path):

@@ -1,34 +1,16 @@
 """`gnomon run … --system A,B --precision P,Q`: which runs are made, in which order, and their one table."""
 
 import json
-import signal
 import sys
 
 import pytest
 
-from gnomon.cli.main import main
 from gnomon.core.run import Run, find_runs
 
 pytest.importorskip("ai_edge_litert", reason="needs gnomon[mobile]")
 pytest.importorskip("ncnn", reason="needs gnomon[ncnn]")
 TASK = "mobile-classification"
 ACCURACY = ("--no-performance", "--no-report")
-
-
-@pytest.fixture
-def run_command(monkeypatch, tmp_path, capsys):
-    """`gnomon run …` in this process and in a folder of its own: exit code, output, errors."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["run", *(str(argument) for argument in arguments)])
-        return ended.value.code, *capsys.readouterr()
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
 
 
 def made(folder):

@@ -7,6 +7,7 @@ from gnomon.core.errors import SettingsError, UnknownNameError
 from gnomon.loadgen.options import LoadOptions, planned_tests
 from gnomon.loadgen.settings import NS_PER_S
 from gnomon.results.check import check
+from gnomon.systems.null import NullSystem
 from gnomon.tasks.digits import Digits
 from tests.loadgen.small_mobile import SEEDS, SMALL
 
@@ -99,3 +100,13 @@ def test_conditions_that_were_edited_are_found(quick_run):
             check(quick_run.path)
     finally:
         path.write_text(whole)
+
+
+def test_a_system_may_say_nothing_of_itself(tmp_path):
+    class Silent(NullSystem):
+        def describe(self):
+            return None
+
+    run = gnomon.run("digits", system=Silent(), quick=True, accuracy=False, out=tmp_path)
+    assert run.verdict.valid
+    assert check(run.path).fine

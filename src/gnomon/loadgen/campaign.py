@@ -13,6 +13,7 @@ from gnomon.core.errors import SystemFault, UsageError
 from gnomon.core.protocol import Ending, Job
 from gnomon.core.spec import Benchmark
 from gnomon.core.task import Task
+from gnomon.core.under_test import description_of
 from gnomon.core.verdict import Check
 from gnomon.loadgen.conduct import accuracy_test, performance_test, watched_performance_test
 from gnomon.loadgen.cooldown import rest_before_a_test, rest_begins
@@ -100,7 +101,7 @@ def carry_out(job: Job) -> Ending:
         job.benchmark,
         measured,
         official_data=official,
-        own_model=is_own_model(job.system.describe()),
+        own_model=is_own_model(description_of(job.system)),
     )
     return Ending(verdict, reason)
 

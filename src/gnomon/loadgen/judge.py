@@ -235,9 +235,9 @@ def verdict_on_run(
     )
 
 
-def is_own_model(description: Mapping[str, Any]) -> bool:
-    """Whether a system, by what it says of itself, ran a model that a person brought."""
-    return description.get("precision") == OWN_PRECISION
+def is_own_model(description: Any) -> bool:
+    """Whether a system, by what it says of itself (whatever that is), ran a model that a person brought."""
+    return isinstance(description, Mapping) and description.get("precision") == OWN_PRECISION
 
 
 def fatal_fault(faults: Iterable[Fault]) -> str | None:
