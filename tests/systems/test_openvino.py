@@ -154,6 +154,19 @@ def test_importing_it_sends_nothing_anywhere():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_signal_after_a_model_was_let_go_in_another_thread_is_handled():
+    code = (
+        "import signal, threading; import numpy as np\n"
+        "from gnomon.systems.openvino import OpenVinoSystem; from gnomon.tasks.digits import Digits\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "held = [OpenVinoSystem()]; held[0].load(Digits(), np.arange(8)); held[0].close()\n"
+        "thread = threading.Thread(target=held.clear); thread.start(); thread.join()\n"
+        "signal.raise_signal(signal.SIGTERM)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_without_its_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gnomon\[openvino\]'"):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ COMPUTE_LAYERS = {
 PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "i8": "int8", "u8": "int8"}
 KERNEL_ENDINGS = {"f32", "f16", "bf16", "i8", "u8"}
 TELEMETRY = "openvino_telemetry"
+_Found = TypeVar("_Found")
 
 
 class OpenVinoSystem(FixedBatchSystem):
@@ -68,7 +70,7 @@ class OpenVinoSystem(FixedBatchSystem):
         self._openvino = _imported()
         self._core = self._openvino.Core()
         self._device = str(device).upper()
-        there = [*self._core.available_devices, AUTO]
+        there = [*_in_passing_thread(lambda: self._core.available_devices), AUTO]
         if self._device not in {*there, *(name.partition(".")[0] for name in there)}:
             raise SettingsError(
                 f"OpenVINO finds no device {device} here, only {', '.join(there)}: choose one of these, or "
@@ -105,7 +107,9 @@ class OpenVinoSystem(FixedBatchSystem):
         try:
             model = self._core.read_model(path)
             model.reshape({given: [samples, *given.partial_shape[1:]] for given in model.inputs})
-            compiled = self._core.compile_model(model, self._device, self._configuration())
+            compiled = _in_passing_thread(
+                lambda: self._core.compile_model(model, self._device, self._configuration())
+            )
         except Exception as error:
             words = " ".join(str(error).split())[-200:]
             raise DataError(
@@ -162,6 +166,17 @@ def _imported() -> Any:
     finally:
         if silent:
             del sys.modules[TELEMETRY]
+
+
+def _in_passing_thread(work: Callable[[], _Found]) -> _Found:
+    """Do what may load a plugin in a thread that ends with it.
+
+    The CPU plugin gives the thread that loads it another stack for signals, and unmaps that from whichever
+    thread it is let go in. Were the first the main thread and the second another, as garbage collection
+    will have it, the next signal, Ctrl-C say, would end the process.
+    """
+    with ThreadPoolExecutor(1) as passing:
+        return passing.submit(work).result()
 
 
 def _what_runs(compiled: Any) -> dict[str, Any]:
