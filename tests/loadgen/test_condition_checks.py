@@ -1,5 +1,10 @@
 """Rules on conditions: each passes and fails, says what to do, and grades as the field's app colours."""
 
+import os
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -142,6 +147,39 @@ def test_grades_are_those_of_the_fields_app():
     assert grade(verdict("cooldown")) == "semi-valid"
     assert grade(verdict("min_queries", "early_stopping")) == "invalid"
     assert grade(Verdict("quick", ())) == "invalid"
+
+
+def test_a_machine_that_works_for_others_is_semi_valid_where_the_mode_asks_for_an_idle_one():
+    asks = RunMode(name="normal", min_query_count=1, min_duration_s=1, most_others_share=0.1)
+    assert failed(asks, others_share=0.1) == failed(asks) == failed(others_share=1.0) == []
+    assert failed(asks, others_share=0.11) == ["idle_machine"]
+    assert grade(verdict("idle_machine")) == "semi-valid"
+
+
+def spin_for(seconds):
+    """Keep a core busy."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        pass
+
+
+def test_what_another_program_takes_is_told_from_what_this_one_takes():
+    code = "import time; t = time.time()\nwhile time.time() - t < 2: pass"
+    # Its parent ends at once: nobody of this process's own.
+    subprocess.run(["sh", "-c", f'"{sys.executable}" -c "$0" & :', code], check=True)
+    before = read_host()
+    time.sleep(1.5)
+    others = between(before, read_host(), None).others_share
+    assert others * (os.cpu_count() or 1) > 0.3  # of a core, on a machine that may be busy
+    before, began_s = read_host(), time.process_time()
+    spin_for(0.5)
+    own = subprocess.Popen([sys.executable, "-c", code])
+    time.sleep(1.0)
+    now, took_s = read_host(), time.process_time() - began_s
+    own.kill()
+    own.wait()
+    assert now.own_s - before.own_s > took_s + 0.2  # the process that was started here, too
+    assert now.own_s - before.own_s <= now.taken_s - before.taken_s + 0.1
 
 
 def test_this_machine_can_be_read():

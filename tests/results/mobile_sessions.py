@@ -14,6 +14,7 @@ from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.options import LoadOptions
 from gnomon.loadgen.remote import Elsewhere, RemoteRun, Returned, scheduled_samples
 from gnomon.loadgen.settings import NS_PER_MS
+from gnomon.systems.held_against import held_against_model
 from gnomon.tasks.digits import DATA, Digits
 from tests.loadgen.small_mobile import SMALL
 
@@ -88,4 +89,5 @@ def _answered(run: RemoteRun) -> Returned:
     session = onnxruntime.InferenceSession(DATA / "digits.onnx")
     scores = session.run(None, {session.get_inputs()[0].name: Digits().inputs(samples)})[0]
     issued_ns = np.arange(len(samples), dtype=np.int64) * NS_PER_MS
-    return Returned(issued_ns, issued_ns + NS_PER_MS, NOW, answers=scores)
+    agreement = held_against_model(Digits(), "fp32", samples, scores)
+    return Returned(issued_ns, issued_ns + NS_PER_MS, NOW, answers=scores, agreement=agreement)

@@ -37,7 +37,7 @@ def at(run: Run, minutes: float, folder: Path, name: str) -> Run:
     started = START + timedelta(minutes=minutes)
     record |= {
         "id": name,
-        "session": name,
+        **({"session": name} if "session" in record else {}),
         "started_at": started.isoformat(),
         "finished_at": (started + timedelta(minutes=1)).isoformat(),
     }

@@ -8,9 +8,14 @@ import httpx
 import numpy as np
 import pytest
 
+from gnomon.core.registry import BENCHMARKS
 from gnomon.core.run import Run
+from gnomon.loadgen.options import LoadOptions, accuracy_settings
+from gnomon.loadgen.remote import scheduled_samples
 from gnomon.results.check import check
+from gnomon.tasks.mobile.classification import MobileClassification
 from gnomon.web import campaign, session_routes
+from gnomon.web.upload import read_upload
 from tests.web.page import (
     BENCHMARK,
     Page,
@@ -67,6 +72,71 @@ def test_a_session_gives_a_valid_run_that_agrees_with_its_own_raw_samples(addres
     assert run.record["environment"]["device"]["model"] == "Pixel 8"
     assert run.record["system"]["name"] == "onnxruntime-web"
     assert run.record["system"]["description"]["accelerator"] == "CPU"
+
+
+def rewritten(body, change):
+    """The accuracy test with other outputs: `change` is given the model's, (797, 10), and the samples."""
+    task = MobileClassification()
+    settings = accuracy_settings(BENCHMARKS.load(BENCHMARK), task, LoadOptions(rules="quick"))
+    samples = scheduled_samples(settings, len(task))
+    upload = read_upload(body)
+    outputs = upload.outputs[0].copy()
+    change(outputs, samples)
+    return body_of_test("accuracy", upload.issued_ns, upload.completed_ns, outputs=[outputs])
+
+
+def every_label(outputs, samples):
+    outputs[:] = np.eye(10, dtype=np.float32)[MobileClassification()._data[1][samples]]
+
+
+def one_label_that_the_model_misses(outputs, samples):
+    labels = MobileClassification()._data[1][samples]
+    (first, *_) = np.flatnonzero(outputs.argmax(1) != labels)
+    outputs[first, labels[first]] = outputs[first].max() + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "apart"), [(every_label, 797), (one_label_that_the_model_misses, 1)]
+)
+def test_answers_from_the_labels_are_not_those_of_the_model(address, out, change, apart):
+    page = Page(address)
+    run = page.begin().json()["run"]
+    honest = Page(address)
+    honest.begin()
+    before = honest.send("accuracy", accuracy()).json()
+    told = page.send("accuracy", rewritten(accuracy(), change)).json()
+    assert told["result"]["quality"] > before["result"]["quality"]
+    assert told["grade"] == "invalid"
+    (failed,) = (check for check in told["checks"] if not check["passed"])
+    assert failed["name"] == "answers_of_the_model"
+    assert failed["found"].startswith(f"{797 - apart} of 797 answers as the model's, the worst ")
+    assert before["grade"] == "valid"
+    stored = json.loads((out / run / "run.json").read_text())["measurements"]["accuracy"]
+    assert stored["agreement"]["apart"] == apart
+
+
+@pytest.mark.parametrize(
+    ("edited", "words"),
+    [
+        ({"apart": 0, "farthest": 0.0}, "says that 0 of 797 answers are off by more than 0.05"),
+        ({"limit": 1e9, "apart": 0}, "the answers and the model say 1 of 797 by more than 0.05"),
+        (None, "never held against a model"),
+    ],
+    ids=str,
+)
+def test_a_record_that_was_edited_is_found_out(address, out, edited, words):
+    page = Page(address)
+    run = page.begin().json()["run"]
+    page.send("accuracy", rewritten(accuracy(), one_label_that_the_model_misses))
+    page.end()
+    file = out / run / "run.json"
+    record = json.loads(file.read_text())
+    if edited is None:
+        del record["measurements"]["accuracy"]["agreement"]
+    else:
+        record["measurements"]["accuracy"]["agreement"] |= edited
+    file.write_text(json.dumps(record))
+    assert any(words in line for line in check(out / run).disagreements)
 
 
 def test_the_same_request_gives_the_same_answer_and_other_bytes_are_refused(address):

@@ -97,6 +97,21 @@ class Task(ABC):
         answers: Outputs = outputs[0]
         return answers
 
+    def distances(self, outputs: Outputs, expected: Outputs) -> NDArray[np.float64]:
+        """How far each output is from what is expected of the same sample, float64 (n,).
+
+        0 is the same; 1 is as far off as an output without any content, the mean of what is expected. Here
+        the root mean square of the differences over the standard deviation of the expected values. Override
+        it where values are not amounts.
+        """
+        found = np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1)
+        wanted = np.asarray(expected, dtype=np.float64).reshape(len(expected), -1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            off = np.sqrt(((found - wanted) ** 2).mean(axis=1))
+        least = np.finfo(np.float32).tiny
+        distances: NDArray[np.float64] = off / np.maximum(wanted.std(axis=1), least)
+        return distances
+
     def encode(self, output: Any) -> bytes:
         """One output as the bytes that go into the accuracy log; floats of any precision as float32."""
         return np.ascontiguousarray(single_precision(np.asarray(output))).tobytes()

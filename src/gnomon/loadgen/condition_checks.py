@@ -31,6 +31,7 @@ LENIENT = frozenset(
         "external_power",
         "battery",
         "temperature",
+        "idle_machine",
         "clock_resolution",
         "in_sight",
     }
@@ -70,6 +71,8 @@ def condition_checks(
         _temperature(conditions, measurement),
         _uninterrupted(conditions, measurement),
     ]
+    if mode.most_others_share is not None and conditions.others_share is not None:
+        checks.append(_idle_machine(conditions.others_share, mode.most_others_share, measurement))
     if conditions.online is not None:
         checks.append(_in_sight(conditions, mode, measurement))
     if conditions.online:
@@ -153,6 +156,19 @@ def _temperature(conditions: Conditions, measurement: str) -> Check:
         found,
         f"at most {HOTTEST_C:.0f} °C",
         "" if cool else "let it cool in a ventilated room of 20 to 25 °C, and run again",
+        measurement,
+    )
+
+
+def _idle_machine(others_share: float, most: float, measurement: str) -> Check:
+    """Of a native test; a page is not told what else its device does."""
+    idle = others_share <= most
+    return Check(
+        "idle_machine",
+        idle,
+        f"other programs took {100 * others_share:.0f} % of the processor",
+        f"at most {100 * most:.0f} %",
+        "" if idle else "close what else runs on this machine, and run again",
         measurement,
     )
 

@@ -1,4 +1,4 @@
-"""Under what conditions a test ran: rest before it, power, heat, attention, what its clock is worth.
+"""Under what conditions a test ran: rest before it, power, heat, others at work, what its clock is worth.
 
 A native run reads them from this machine; a browser tells what it knows. `condition_checks.py` judges them.
 """
@@ -6,6 +6,7 @@ A native run reads them from this machine; a browser tells what it knows. `condi
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ import psutil
 from pydantic import Field
 
 from gnomon.core.spec import Declared
+
+WORK = ("user", "nice", "system", "irq", "softirq", "steal")
+"""Of the kinds of processor time that the system tells apart: all but idling."""
 
 
 class Witness(Declared):
@@ -42,6 +46,12 @@ class Conditions(Declared):
     battery_level_end: float | None = Field(default=None, ge=0, le=1)
     temperature_c_start: float | None = Field(default=None, description="hottest processor sensor")
     temperature_c_end: float | None = None
+    others_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="of this machine's processor time, all cores together: what other programs took",
+    )
     hidden_ms: float = Field(default=0.0, ge=0, description="time the page was not in front")
     visibility_changes: int = Field(default=0, ge=0, description="repeated attempts included")
     clock_resolution_ns: float | None = Field(default=None, ge=0)
@@ -57,15 +67,29 @@ class Conditions(Declared):
 
 @dataclass(frozen=True)
 class Reading:
-    """What this machine's sensors say at one moment; None where there is none."""
+    """What this machine tells of one moment; None where it does not.
+
+    Attributes:
+        charging: External power.
+        battery_level: 0 to 1.
+        temperature_c: Of the hottest processor sensor.
+        taken_s: Processor time since the machine began, of all programs on all cores, time that a
+            hypervisor gave to other machines included.
+        own_s: What of it this process and those that it started have taken.
+        passed_s: By the clock, times the number of cores.
+    """
 
     charging: bool | None
     battery_level: float | None
     temperature_c: float | None
+    taken_s: float
+    own_s: float
+    passed_s: float
 
 
 def read_host() -> Reading:
-    """Power and heat of this machine now."""
+    """Power, heat and work of this machine now."""
+    times = psutil.cpu_times()
     battery = _battery()
     return Reading(
         bool(battery.power_plugged)
@@ -73,11 +97,16 @@ def read_host() -> Reading:
         else None,
         max(0.0, min(1.0, battery.percent / 100)) if battery is not None else None,
         _hottest_c(),
+        taken_s=sum(getattr(times, kind, 0.0) for kind in WORK),
+        own_s=_own_s(),
+        passed_s=time.monotonic() * (psutil.cpu_count() or 1),
     )
 
 
 def between(start: Reading, end: Reading, cooldown_s: float | None) -> Conditions:
     """The conditions of a native test from readings before and after it."""
+    others_s = (end.taken_s - start.taken_s) - (end.own_s - start.own_s)
+    passed_s = end.passed_s - start.passed_s
     return Conditions(
         cooldown_s=cooldown_s,
         charging_start=start.charging,
@@ -86,8 +115,19 @@ def between(start: Reading, end: Reading, cooldown_s: float | None) -> Condition
         battery_level_end=end.battery_level,
         temperature_c_start=start.temperature_c,
         temperature_c_end=end.temperature_c,
+        others_share=min(1.0, max(0.0, others_s / passed_s)) if passed_s > 0 else None,
         clock_resolution_ns=time.get_clock_info("perf_counter").resolution * 1e9,
     )
+
+
+def _own_s() -> float:
+    """Of this process, of those that it waited for, and of those that it has running."""
+    own = psutil.Process()
+    taken_s = float(sum(own.cpu_times()[:4]))
+    for child in own.children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile, and will be among those waited for
+            taken_s += sum(child.cpu_times()[:4])
+    return taken_s
 
 
 def _battery() -> Any:

@@ -19,6 +19,7 @@ from gnomon.core.spec import Benchmark, first_of
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check, Verdict, verdict_under
 from gnomon.loadgen.accuracy_log import read_accuracy_log
+from gnomon.loadgen.agreement import Agreement, agreement_check, agreement_on_record
 from gnomon.loadgen.condition_checks import condition_checks
 from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.find_peak import is_probe, no_valid_rate
@@ -82,7 +83,8 @@ def judge_test(
         return JudgedTest(settings, samples, result, checks, outcome)
     path = folder / ACCURACY_LOG
     result = accuracy_result(benchmark, task, path) if path.exists() else None
-    checks = judge_accuracy(result, benchmark, settings, stored["faults"])
+    agreement = agreement_on_record(stored)
+    checks = judge_accuracy(result, benchmark, settings, stored["faults"], agreement)
     return JudgedTest(settings, samples, result, checks)
 
 
@@ -137,9 +139,10 @@ def judge_accuracy(
     benchmark: Benchmark,
     settings: Settings,
     faults: Sequence[Fault | Mapping[str, str]],
+    agreement: Agreement | None = None,
 ) -> list[Check]:
-    """The checks on an accuracy test with this result."""
-    return accuracy_checks(
+    """The checks on an accuracy test with this result, and on answers that were made elsewhere."""
+    checks = accuracy_checks(
         result["quality"] if result else None,
         benchmark.quality,
         result["sample_count"] if result else 0,
@@ -147,6 +150,7 @@ def judge_accuracy(
         faults,
         ACCURACY,
     )
+    return checks if agreement is None else [*checks, agreement_check(agreement, ACCURACY)]
 
 
 def accuracy_result(benchmark: Benchmark, task: Task, path: Any) -> dict[str, Any] | None:

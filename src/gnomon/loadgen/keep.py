@@ -11,6 +11,7 @@ from typing import Any
 
 from gnomon.core.protocol import Job
 from gnomon.core.version import __version__
+from gnomon.loadgen.agreement import Agreement
 from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.judge import ACCURACY, ACCURACY_LOG, accuracy_result
 from gnomon.loadgen.log_facts import LogContext
@@ -46,12 +47,18 @@ def keep_performance(
     folder = job.writer.measurement_path(name)
     write_logs(folder, settings, outcome, _log_context(job, measured, measured.faults))
     result = outcome.to_json() if outcome else None
-    _record(job, name, settings, measured, result, measured.faults, conditions)
+    told = {} if conditions is None else {"conditions": conditions.model_dump(mode="json")}
+    _record(job, name, settings, measured, result, measured.faults, told)
     return outcome
 
 
 def keep_accuracy(
-    job: Job, settings: Settings, measured: Measured, *, finite: bool
+    job: Job,
+    settings: Settings,
+    measured: Measured,
+    *,
+    finite: bool,
+    agreement: Agreement | None = None,
 ) -> tuple[dict[str, Any] | None, tuple[Fault, ...]]:
     """Score the accuracy log that lies in the test's folder and put the test on record; result and faults.
 
@@ -60,6 +67,7 @@ def keep_accuracy(
         settings: Of the test.
         measured: What the test left.
         finite: Whether every answer was finite.
+        agreement: Of answers that were made elsewhere.
     """
     folder = job.writer.measurement_path(ACCURACY)
     faults = list(measured.faults)
@@ -68,7 +76,8 @@ def keep_accuracy(
         faults.append(Fault("not_finite", words))
     result = accuracy_result(job.benchmark, job.task, folder / ACCURACY_LOG)
     write_logs(folder, settings, None, _log_context(job, measured, faults))
-    _record(job, ACCURACY, settings, measured, result, faults, None)
+    held = {} if agreement is None else {"agreement": agreement.model_dump(mode="json")}
+    _record(job, ACCURACY, settings, measured, result, faults, held)
     return result, tuple(faults)
 
 
@@ -79,7 +88,7 @@ def _record(
     measured: Measured,
     result: dict[str, Any] | None,
     faults: Sequence[Fault],
-    conditions: Conditions | None,
+    more: dict[str, Any],
 ) -> None:
     stored: dict[str, Any] = {
         "kind": settings.mode.value,
@@ -87,9 +96,8 @@ def _record(
         "started_at": measured.started_at.isoformat(timespec="milliseconds"),
         "result": result,
         "faults": [asdict(fault) for fault in faults],
+        **more,
     }
-    if conditions is not None:
-        stored["conditions"] = conditions.model_dump(mode="json")
     if measured.interrupted:
         stored["interrupted"] = True  # a resumed run measures it anew
     job.writer.record_measurement(name, stored)

@@ -25,6 +25,7 @@ from gnomon.core.task import make_task
 from gnomon.core.verdict import Check, Verdict
 from gnomon.core.version import __version__
 from gnomon.loadgen.accuracy_log import AccuracyLog
+from gnomon.loadgen.agreement import Agreement
 from gnomon.loadgen.campaign import prepare
 from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.judge import (
@@ -80,6 +81,7 @@ class Returned:
         faults: What went wrong there.
         conditions: Of a performance test.
         answers: Of the accuracy test: one a sample, in the order of the rows.
+        agreement: Of the answers with those of the model that they are said to be of.
     """
 
     issued_ns: NDArray[np.int64]
@@ -88,6 +90,7 @@ class Returned:
     faults: tuple[Fault, ...] = ()
     conditions: Conditions | None = None
     answers: Sequence[Any] | NDArray[Any] | None = None
+    agreement: Agreement | None = None
 
 
 def scheduled_samples(settings: Settings, rows: int) -> NDArray[np.int32]:
@@ -228,7 +231,8 @@ class RemoteRun:
         if name == ACCURACY:
             assert returned.answers is not None
             self._write_answers(samples.sample_index.astype(np.int64), returned.answers)
-            keep_accuracy(job, settings, measured, finite=all_finite(returned.answers))
+            finite = all_finite(returned.answers)
+            keep_accuracy(job, settings, measured, finite=finite, agreement=returned.agreement)
         else:
             keep_performance(job, settings, name, measured, returned.conditions)
         stored = job.writer.record["measurements"][name]

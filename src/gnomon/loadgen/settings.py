@@ -201,6 +201,11 @@ class RunMode(Declared):
     max_duration_s: float = Field(default=0.0, ge=0, description="0: no bound")
     offline_min_sample_count: int = Field(default=1, ge=1)
     cooldown_s: float = Field(default=0.0, ge=0, description="rest before each test but the first")
+    most_others_share: float | None = Field(
+        default=None,
+        gt=0,
+        description="of the processor time, that other programs may take; None: any",
+    )
     official: bool = Field(default=False, description="held to what is declared, and to its seeds")
 
 

@@ -34,6 +34,7 @@ RUN_MODES = (
         max_duration_s=600,
         offline_min_sample_count=24576,
         cooldown_s=60,
+        most_others_share=0.1,
     ),
     RunMode(
         name="submission",
@@ -42,6 +43,7 @@ RUN_MODES = (
         max_duration_s=600,
         offline_min_sample_count=24576,
         cooldown_s=300,
+        most_others_share=0.1,
         official=True,
     ),
 )

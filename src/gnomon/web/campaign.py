@@ -141,7 +141,7 @@ class Campaign:
         begun = self._opened(session, benchmark, run)
         self._require_room()
         upload, in_sight_s = witnessed(upload, state, run, self._began_monotonic_s(session))
-        returned = returned_of(offered, settings, upload)
+        returned = returned_of(offered, settings, upload, run.asked["precision"])
         run.tests[name] = TestState(
             sha256=sha256, ended_at=upload.ended_at.timestamp(), in_sight_s=in_sight_s
         )

@@ -1,4 +1,4 @@
-"""What a page sent of a test, as the load protocol takes it: times, faults, and answers to be scored."""
+"""What a page sent of a test, as the load protocol takes it: times, faults, answers held against a model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import numpy as np
 
 from gnomon.core.errors import DataError, SettingsError, described
 from gnomon.core.task import IndexArray, Outputs
+from gnomon.loadgen.agreement import Agreement
 from gnomon.loadgen.remote import Returned, scheduled_samples
 from gnomon.loadgen.settings import Mode, Settings
+from gnomon.systems.held_against import held_against_model
 from gnomon.web.catalogue import Offered
 from gnomon.web.upload import Upload
 
 
-def returned_of(offered: Offered, settings: Settings, upload: Upload) -> Returned:
+def returned_of(offered: Offered, settings: Settings, upload: Upload, precision: str) -> Returned:
     """A test of this benchmark from the bytes of a page.
+
+    Args:
+        offered: The benchmark.
+        settings: Of the test.
+        upload: What was sent.
+        precision: Of the model that the page says it ran.
 
     Raises:
         SettingsError: It is another kind of test, or has another number of rows.
@@ -23,7 +31,7 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload) -> Returne
         raise SettingsError(
             f"test {upload.test!r} is one of {settings.mode.value}, and {upload.kind} was sent"
         )
-    answers = None
+    answers = agreement = None
     if settings.mode is Mode.ACCURACY:
         rows = len(upload.issued_ns)
         samples = scheduled_samples(settings, rows).astype(np.int64)
@@ -32,7 +40,7 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload) -> Returne
                 f"test {upload.test!r} asks for {settings.total_sample_count} samples, {rows} came back: "
                 f"measure it again"
             )
-        answers = _answers(offered, samples, upload)
+        answers, agreement = _answers(offered, samples, upload, precision)
     return Returned(
         issued_ns=upload.issued_ns,
         completed_ns=upload.completed_ns,
@@ -40,20 +48,27 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload) -> Returne
         faults=upload.faults,
         conditions=upload.conditions,
         answers=answers,
+        agreement=agreement,
     )
 
 
-def _answers(offered: Offered, samples: IndexArray, upload: Upload) -> Outputs:
-    """One answer a sample; scored once beforehand, so that what cannot be scored never goes on record."""
+def _answers(
+    offered: Offered, samples: IndexArray, upload: Upload, precision: str
+) -> tuple[Outputs, Agreement]:
+    """One answer a sample, and how they compare with the model's.
+
+    They are scored once beforehand, so that what cannot be scored never goes on record.
+    """
     task = offered.task
     try:
         answers = task.model_answers(list(upload.outputs))
         if len(answers) != len(samples):
             raise DataError(f"{len(answers)} answers for {len(samples)} samples")
-        task.score(samples, [task.decode(task.encode(answer)) for answer in answers])
+        kept = [task.decode(task.encode(answer)) for answer in answers]
+        task.score(samples, kept)
     except Exception as error:  # whatever a task makes of arrays that it never expected
         shapes = ", ".join(f"{output.dtype} {output.shape}" for output in upload.outputs)
         raise DataError(
             f"the outputs ({shapes}) are no answers that {task.name!r} can score: {described(error)}"
         ) from error
-    return answers
+    return answers, held_against_model(task, precision, samples, kept)

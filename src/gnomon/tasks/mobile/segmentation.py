@@ -67,6 +67,14 @@ class MobileSegmentation(MobileTask):
         maps = answers_of_shape(self.name, samples, outputs, (SIDE, SIDE), "maps of classes")
         return mean_iou(class_maps(maps), self._data.label_maps[samples], len(CLASSES))
 
+    def distances(self, outputs: Outputs, expected: Outputs) -> NDArray[np.float64]:
+        """Pixels of another class, as a share of those that are not of an image's commonest class."""
+        found, wanted = class_maps(np.asarray(outputs)), class_maps(np.asarray(expected))
+        others = (found != wanted).sum(axis=(1, 2))
+        commonest = np.asarray([np.bincount(each.ravel()).max() for each in wanted])
+        share: NDArray[np.float64] = others / np.maximum(SIDE * SIDE - commonest, 1)
+        return share
+
     def encode(self, output: Any) -> bytes:
         """A map, one byte a pixel."""
         return class_maps(np.asarray(output)).tobytes()

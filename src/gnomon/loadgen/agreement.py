@@ -1,0 +1,88 @@
+"""Answers that were made elsewhere, held against those of the model that they are said to be of.
+
+Quality alone says nothing of where answers come from: labels that ship are public. Answers that are the
+model's, each of them, cannot be better than the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gnomon.core.errors import RunFolderError
+from gnomon.core.spec import first_of
+from gnomon.core.verdict import Check
+
+FARTHEST = {"fp32": 0.05, "fp16": 0.05, "int8": 0.2}
+"""By precision: the most that an answer may be off, as `Task.distances` has it.
+
+The same file run by another framework, or at half precision, is off by 0.01 at most in the tasks that ship.
+Integer arithmetic is rounded by each framework in its own way.
+"""
+NO_NUMBER = 1e6
+"""How far off an answer is in which something is no number."""
+
+
+class Agreement(BaseModel):
+    """How answers compare with the model's.
+
+    Attributes:
+        model_sha256: Of the model file.
+        samples: How many were compared.
+        apart: Samples whose answer is off by more than `limit`.
+        farthest: How far off the worst of them is.
+        limit: Most that an answer may be off.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_sha256: str
+    samples: int = Field(gt=0)
+    apart: int = Field(ge=0)
+    farthest: float = Field(ge=0)
+    limit: float = Field(gt=0)
+
+
+def agreement_of(distances: NDArray[np.float64], precision: str, model_sha256: str) -> Agreement:
+    """What comes of these distances, one a sample, shape (n,)."""
+    limit = FARTHEST[precision]
+    off = np.nan_to_num(distances, nan=NO_NUMBER, posinf=NO_NUMBER)
+    return Agreement(
+        model_sha256=model_sha256,
+        samples=len(off),
+        apart=int(np.count_nonzero(off > limit)),
+        farthest=float(min(off.max(), NO_NUMBER)),
+        limit=limit,
+    )
+
+
+def agreement_on_record(stored: Mapping[str, Any]) -> Agreement | None:
+    """That of an accuracy test on record; None where the answers were made in the measuring process.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    found = stored.get("agreement")
+    try:
+        return None if found is None else Agreement.model_validate(found)
+    except ValidationError as error:
+        raise RunFolderError(f"the agreement on record is damaged: {first_of(error)}") from None
+
+
+def agreement_check(agreement: Agreement, measurement: str) -> Check:
+    """Every answer is the model's."""
+    return Check(
+        "answers_of_the_model",
+        not agreement.apart,
+        f"{agreement.samples - agreement.apart} of {agreement.samples} answers as the model's, the worst "
+        f"{agreement.farthest:.2g} off",
+        f"all of them, at most {agreement.limit:g} off",
+        "the device computes wrongly with this provider: try another; or the answers were not computed at all"
+        if agreement.apart
+        else "",
+        measurement,
+    )
