@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +16,6 @@ from gnomon.core.run import Run
 # How long an example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
-
-
-def pytest_configure() -> None:
-    """A process of the tests that a signal ends says where it was; elsewhere it would end without a word."""
-    for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGHUP):
-        faulthandler.register(number, file=sys.__stderr__, chain=True)
 
 
 def gnomon_command(*arguments: object, cwd: Path, timeout_s: float = 100):
