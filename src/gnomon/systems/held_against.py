@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from gnomon.core.environment import processors
+import onnxruntime
+
+from gnomon.core.files import sha256_of
 from gnomon.core.task import IndexArray, Outputs, Task
 from gnomon.loadgen.agreement import Agreement, agreement_of
-from gnomon.systems.onnx import OnnxSystem
+from gnomon.systems.onnx import DEFAULT_PROVIDERS
+
+BATCH_SIZE = 64
 
 
 def held_against_model(
@@ -24,16 +28,12 @@ def held_against_model(
     Raises:
         DataError: The task ships no such model.
     """
-    system = OnnxSystem(precision=precision, threads=processors())
-    try:
-        system.load(task, np.unique(samples))
-        step = system.max_batch_size or len(samples)
-        expected = [
-            task.decode(task.encode(answer))
-            for begin in range(0, len(samples), step)
-            for answer in system.predict(samples[begin : begin + step])
-        ]
-        model_sha256 = str(system.describe()["model_sha256"])
-    finally:
-        system.close()
-    return agreement_of(task.distances(answers, expected), precision, model_sha256)
+    path = task.model("onnx" if precision == "fp32" else f"onnx-{precision}")
+    session = onnxruntime.InferenceSession(path, providers=list(DEFAULT_PROVIDERS))
+    feeds = [wanted.name for wanted in session.get_inputs()]
+    expected: list[Any] = []
+    for begin in range(0, len(samples), BATCH_SIZE):
+        inputs = task.model_inputs(task.inputs(samples[begin : begin + BATCH_SIZE]))
+        outputs = session.run(None, dict(zip(feeds, inputs, strict=True)))
+        expected += [task.decode(task.encode(answer)) for answer in task.model_answers(outputs)]
+    return agreement_of(task.distances(answers, expected), precision, sha256_of(path))
