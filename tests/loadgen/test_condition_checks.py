@@ -6,11 +6,20 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from gnomon.core.verdict import Check, Verdict
 from gnomon.loadgen.condition_checks import condition_checks, grade
-from gnomon.loadgen.conditions import Conditions, Witness, between, read_host
+from gnomon.loadgen.conditions import (
+    Conditions,
+    Witness,
+    Work,
+    between,
+    others_share,
+    read_host,
+    read_work,
+)
 from gnomon.loadgen.outcome import compute_outcome
 from gnomon.loadgen.samples import Samples
 from gnomon.loadgen.settings import NS_PER_MS, RunMode, Scenario, Settings
@@ -171,15 +180,45 @@ def test_what_another_program_takes_is_told_from_what_this_one_takes():
     time.sleep(1.5)
     others = between(before, read_host(), None).others_share
     assert others * (os.cpu_count() or 1) > 0.3  # of a core, on a machine that may be busy
-    before, began_s = read_host(), time.process_time()
+    before, began_s = read_work(), time.process_time()
     spin_for(0.5)
     own = subprocess.Popen([sys.executable, "-c", code])
     time.sleep(1.0)
-    now, took_s = read_host(), time.process_time() - began_s
+    now, took_s = read_work(), time.process_time() - began_s
     own.kill()
     own.wait()
     assert now.own_s - before.own_s > took_s + 0.2  # the process that was started here, too
     assert now.own_s - before.own_s <= now.taken_s - before.taken_s + 0.1
+
+
+BEGIN = Work(taken_s=1000.0, own_s=10.0, at_s=5.0, cores=4)
+
+
+@pytest.mark.parametrize(
+    ("end", "share"),
+    [
+        (Work(1030.0, 30.0, 15.0, 4), 0.25),
+        (Work(1020.0, 30.0, 15.0, 4), 0.0),
+        (Work(1019.9, 30.0, 15.0, 4), 0.0),  # read one after the other
+        (Work(1090.0, 30.0, 15.0, 4), 1.0),
+        (Work(1000.0, 30.0, 15.0, 4), None),  # a sandbox that shows no work
+        (Work(1030.0, 8.0, 15.0, 4), None),  # a child that nobody waited for
+        (Work(1030.0, 30.0, 15.0, 3), None),  # a core went offline
+        (None, None),
+    ],
+    ids=str,
+)
+def test_the_share_of_others_is_of_all_cores_or_not_told(end, share):
+    assert others_share(BEGIN, end) == share
+    assert others_share(None, end) is None
+
+
+def test_a_system_that_hides_its_work_ends_no_run(monkeypatch):
+    def hidden():
+        raise PermissionError("/proc/stat")
+
+    monkeypatch.setattr(psutil, "cpu_times", hidden)
+    assert between(read_host(), read_host(), None).others_share is None
 
 
 def test_this_machine_can_be_read():

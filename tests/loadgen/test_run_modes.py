@@ -110,3 +110,12 @@ def test_a_system_may_say_nothing_of_itself(tmp_path):
     run = gnomon.run("digits", system=Silent(), quick=True, accuracy=False, out=tmp_path)
     assert run.verdict.valid
     assert check(run.path).fine
+
+
+def test_a_mode_that_asks_for_an_idle_machine_has_its_check_in_a_native_run(tmp_path):
+    asking = [mode | {"most_others_share": 1.0} for mode in SMALL.settings["run_modes"]]
+    benchmark = SMALL.model_copy(update={"settings": SMALL.settings | {"run_modes": asking}})
+    run = gnomon.run(benchmark, out=tmp_path)
+    idle = [check for check in run.verdict.checks if check.name == "idle_machine"]
+    assert {check.measurement for check in idle} == {"single-stream", "offline"}
+    assert all(check.passed and "other programs took" in check.found for check in idle)

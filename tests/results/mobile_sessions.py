@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 
 from gnomon.core.environment import capture
+from gnomon.core.files import sha256_of
 from gnomon.core.run import Run
 from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.options import LoadOptions
@@ -52,7 +53,7 @@ def browser_run(
             "precision": "fp32",
             "threads": threads,
             "model": "digits.onnx",
-            "model_sha256": "87c7ed76",
+            "model_sha256": sha256_of(DATA / "digits.onnx"),
             "batch_size": 16,
             "provider": "wasm",
             "isolated": True,

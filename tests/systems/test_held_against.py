@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gnomon.core.task import make_task
-from gnomon.loadgen.agreement import FARTHEST
+from gnomon.loadgen.agreement import FARTHEST, agreement_checks
 from gnomon.systems.held_against import held_against_model
 from gnomon.systems.onnx import OnnxSystem
 
@@ -65,6 +65,57 @@ def test_answers_without_content_are_off_by_about_one(name):
             and answer.ndim == 2 else answer.mean()) for answer in answers]  # fmt: skip
     np.testing.assert_allclose(task.distances(flat, answers), 1, rtol=0.02)
     assert not task.distances(answers, answers).any()
+
+
+def tipped_scores(task, answers, samples, limit):
+    """Scores of classes, moved from the highest to the label's as far as goes unseen."""
+    for answer, label in zip(answers, task._data[1][samples], strict=True):
+        if answer.argmax() != label:
+            move = limit * answer.std() * np.sqrt(len(answer) / 2)
+            answer[answer.argmax()] -= move
+            answer[label] += move
+    return answers
+
+
+def corrected_pixels(task, answers, samples, limit):
+    """Maps of classes, as many of whose wrong pixels as go unseen are right."""
+    for answer, truth in zip(answers, task._data.label_maps[samples], strict=True):
+        wrong = np.flatnonzero((answer != truth) & (truth != 0))
+        least = int(limit * (answer.size - np.bincount(answer.ravel()).max()))
+        answer.ravel()[wrong[:least]] = truth.ravel()[wrong[:least]]
+    return answers
+
+
+def sharpened(task, answers, samples, limit):
+    """Images, moved towards the true ones."""
+    moved = []
+    for answer, truth in zip(answers, task._true[samples], strict=True):
+        apart = truth.astype(float) - answer
+        share = min(1.0, limit * answer.std() / np.sqrt((apart**2).mean()))
+        moved.append(np.round(answer + share * apart).astype(np.uint8))
+    return moved
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("mobile-classification", tipped_scores),
+        ("mobile-segmentation", corrected_pixels),
+        ("mobile-super-resolution", sharpened),
+    ],
+)
+def test_answers_moved_towards_the_truth_within_the_limits_are_better_than_the_model(name, moved):
+    task, every = make_task(name), np.arange(len(make_task(name)))
+    system = OnnxSystem(precision="int8")
+    system.load(task, every)
+    honest = [task.decode(task.encode(answer)).copy() for place in every
+              for answer in system.predict(every[place : place + 1])]  # fmt: skip
+    system.close()
+    cheating = moved(task, honest, every, 0.9 * FARTHEST["int8"])
+    found = held_against_model(task, "int8", every, cheating)
+    quality = task.score(every, cheating)
+    checks = agreement_checks(found, quality, "accuracy", higher_is_better=True)
+    assert [check.name for check in checks if not check.passed] == ["no_better_than_the_model"]
 
 
 def test_what_is_no_number_is_no_answer():

@@ -3,11 +3,14 @@
 import json
 import threading
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
+from gnomon.core.errors import GnomonError
 from gnomon.core.registry import BENCHMARKS
 from gnomon.core.run import Run
 from gnomon.loadgen.options import LoadOptions, accuracy_settings
@@ -107,36 +110,102 @@ def test_answers_from_the_labels_are_not_those_of_the_model(address, out, change
     told = page.send("accuracy", rewritten(accuracy(), change)).json()
     assert told["result"]["quality"] > before["result"]["quality"]
     assert told["grade"] == "invalid"
-    (failed,) = (check for check in told["checks"] if not check["passed"])
-    assert failed["name"] == "answers_of_the_model"
-    assert failed["found"].startswith(f"{797 - apart} of 797 answers as the model's, the worst ")
+    failed = {check["name"]: check["found"] for check in told["checks"] if not check["passed"]}
+    assert failed.keys() - {"no_better_than_the_model"} == {"answers_of_the_model"}
+    assert failed["answers_of_the_model"].startswith(f"{797 - apart} of 797 answers as the model's")
     assert before["grade"] == "valid"
     stored = json.loads((out / run / "run.json").read_text())["measurements"]["accuracy"]
     assert stored["agreement"]["apart"] == apart
 
 
-@pytest.mark.parametrize(
-    ("edited", "words"),
-    [
-        ({"apart": 0, "farthest": 0.0}, "says that 0 of 797 answers are off by more than 0.05"),
-        ({"limit": 1e9, "apart": 0}, "the answers and the model say 1 of 797 by more than 0.05"),
-        (None, "never held against a model"),
-    ],
-    ids=str,
-)
-def test_a_record_that_was_edited_is_found_out(address, out, edited, words):
+@dataclass(frozen=True)
+class Mended:
+    """A run whose record is edited: what `check` then finds."""
+
+    folder: Path
+    untouched: str
+
+    def found(self, edit):
+        record = json.loads(self.untouched)
+        edit(record, record["measurements"]["accuracy"]["agreement"])
+        (self.folder / "run.json").write_text(json.dumps(record))
+        return check(self.folder).disagreements
+
+
+@pytest.fixture(scope="module")
+def mended(address, out):
+    """A run with one answer from the labels."""
     page = Page(address)
-    run = page.begin().json()["run"]
+    folder = out / page.begin().json()["run"]
+    page.send("single-stream", single_stream())
     page.send("accuracy", rewritten(accuracy(), one_label_that_the_model_misses))
     page.end()
-    file = out / run / "run.json"
-    record = json.loads(file.read_text())
-    if edited is None:
-        del record["measurements"]["accuracy"]["agreement"]
-    else:
-        record["measurements"]["accuracy"]["agreement"] |= edited
-    file.write_text(json.dumps(record))
-    assert any(words in line for line in check(out / run).disagreements)
+    return Mended(folder, (folder / "run.json").read_text())
+
+
+def without_what_a_page_has(record, _):
+    del record["session"], record["measurements"]["accuracy"]["agreement"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (
+            lambda _, held: held.update(apart=0, farthest=0.0),
+            "0 of 797 answers off by more than 0.02",
+        ),
+        (
+            lambda _, held: held.update(apart=0, limit=1e9),
+            "give 1 of 797 answers off by more than 0.02",
+        ),
+        (lambda _, held: held.update(farthest=0.0), "the worst by 0,"),
+        (lambda _, held: held.update(model_quality=1.0), "a model's quality of 1;"),
+        (
+            lambda record, _: record["measurements"]["accuracy"].pop("agreement"),
+            "never held against",
+        ),
+        (without_what_a_page_has, "never held against a model"),
+        (lambda record, _: record["system"].update(description=None), "never held against a model"),
+        (
+            lambda record, _: record["system"]["description"].update(precision=["fp32"]),
+            "never held",
+        ),
+    ],
+    ids=range(8),
+)
+def test_a_record_that_was_edited_is_found_out(mended, edit, words):
+    assert any(words in line for line in mended.found(edit)), mended.found(edit)
+
+
+def test_a_record_that_names_another_model_is_found_out(mended):
+    def edit(record, _):
+        record["system"]["description"]["model_sha256"] = "0123456789abcdef"
+
+    with pytest.raises(
+        GnomonError, match=r"another fp32 model \(sha256 0123456789ab or [0-9a-f]{12}\)"
+    ):
+        mended.found(edit)
+
+
+def test_an_accuracy_log_that_was_emptied_is_found_out(mended):
+    log = mended.folder / "accuracy" / "mlperf_log_accuracy.json"
+    kept = log.read_text()
+    log.write_text("[\n]\n")
+    found = mended.found(lambda *_: None)
+    log.write_text(kept)
+    assert found
+
+
+def test_answers_that_are_no_numbers_are_on_record_as_a_fault(address):
+    def one_is_none(outputs, samples):
+        outputs[5] = np.nan
+
+    page = Page(address)
+    page.begin()
+    told = page.send("accuracy", rewritten(accuracy(), one_is_none)).json()
+    failed = {check["name"]: check for check in told["checks"] if not check["passed"]}
+    assert failed.keys() >= {"not_finite", "answers_of_the_model"}
+    assert "try another" in failed["not_finite"]["why"]
 
 
 def test_the_same_request_gives_the_same_answer_and_other_bytes_are_refused(address):

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from gnomon.core.spec import Declared
 
-WORK = ("user", "nice", "system", "irq", "softirq", "steal")
+AT_WORK = ("user", "nice", "system", "irq", "softirq", "steal")
 """Of the kinds of processor time that the system tells apart: all but idling."""
 
 
@@ -66,6 +66,24 @@ class Conditions(Declared):
 
 
 @dataclass(frozen=True)
+class Work:
+    """What the processors have done up to one moment.
+
+    Attributes:
+        taken_s: Processor time since the machine began, of all programs on all cores, time that a
+            hypervisor gave to other machines included.
+        own_s: What of it this process took, and those that it started.
+        at_s: The moment, by a clock of any beginning.
+        cores: How many there are.
+    """
+
+    taken_s: float
+    own_s: float
+    at_s: float
+    cores: int
+
+
+@dataclass(frozen=True)
 class Reading:
     """What this machine tells of one moment; None where it does not.
 
@@ -73,23 +91,17 @@ class Reading:
         charging: External power.
         battery_level: 0 to 1.
         temperature_c: Of the hottest processor sensor.
-        taken_s: Processor time since the machine began, of all programs on all cores, time that a
-            hypervisor gave to other machines included.
-        own_s: What of it this process and those that it started have taken.
-        passed_s: By the clock, times the number of cores.
+        work: How much the processors have worked.
     """
 
     charging: bool | None
     battery_level: float | None
     temperature_c: float | None
-    taken_s: float
-    own_s: float
-    passed_s: float
+    work: Work | None
 
 
 def read_host() -> Reading:
     """Power, heat and work of this machine now."""
-    times = psutil.cpu_times()
     battery = _battery()
     return Reading(
         bool(battery.power_plugged)
@@ -97,16 +109,12 @@ def read_host() -> Reading:
         else None,
         max(0.0, min(1.0, battery.percent / 100)) if battery is not None else None,
         _hottest_c(),
-        taken_s=sum(getattr(times, kind, 0.0) for kind in WORK),
-        own_s=_own_s(),
-        passed_s=time.monotonic() * (psutil.cpu_count() or 1),
+        read_work(),
     )
 
 
 def between(start: Reading, end: Reading, cooldown_s: float | None) -> Conditions:
     """The conditions of a native test from readings before and after it."""
-    others_s = (end.taken_s - start.taken_s) - (end.own_s - start.own_s)
-    passed_s = end.passed_s - start.passed_s
     return Conditions(
         cooldown_s=cooldown_s,
         charging_start=start.charging,
@@ -115,19 +123,42 @@ def between(start: Reading, end: Reading, cooldown_s: float | None) -> Condition
         battery_level_end=end.battery_level,
         temperature_c_start=start.temperature_c,
         temperature_c_end=end.temperature_c,
-        others_share=min(1.0, max(0.0, others_s / passed_s)) if passed_s > 0 else None,
+        others_share=others_share(start.work, end.work),
         clock_resolution_ns=time.get_clock_info("perf_counter").resolution * 1e9,
     )
+
+
+def read_work() -> Work | None:
+    """What the processors have done up to now; None where the system does not tell."""
+    try:
+        times = psutil.cpu_times()
+        own_s = _own_s()
+    except (psutil.Error, OSError, RuntimeError, ValueError):
+        return None
+    taken_s = sum(getattr(times, kind, 0.0) for kind in AT_WORK)
+    return Work(taken_s, own_s, time.monotonic(), psutil.cpu_count() or 1)
+
+
+def others_share(start: Work | None, end: Work | None) -> float | None:
+    """What other programs took of all processor time in between, 0 to 1; None where it cannot be told."""
+    if start is None or end is None or start.cores != end.cores:
+        return None
+    taken_s, own_s = end.taken_s - start.taken_s, end.own_s - start.own_s
+    passed_s = (end.at_s - start.at_s) * end.cores
+    # A sandbox shows no work at all; of processes that nobody waited for, the work is lost.
+    if passed_s <= 0 or taken_s <= 0 or own_s < 0:
+        return None
+    return min(1.0, max(0.0, taken_s - own_s) / passed_s)
 
 
 def _own_s() -> float:
     """Of this process, of those that it waited for, and of those that it has running."""
     own = psutil.Process()
-    taken_s = float(sum(own.cpu_times()[:4]))
-    for child in own.children(recursive=True):
-        with suppress(psutil.Error):  # it ended meanwhile, and will be among those waited for
+    taken_s = 0.0
+    for child in own.children(recursive=True):  # first: one that ends now is among those waited for
+        with suppress(psutil.Error):
             taken_s += sum(child.cpu_times()[:4])
-    return taken_s
+    return taken_s + float(sum(own.cpu_times()[:4]))
 
 
 def _battery() -> Any:

@@ -19,7 +19,7 @@ from gnomon.core.spec import Benchmark, first_of
 from gnomon.core.task import Task
 from gnomon.core.verdict import Check, Verdict, verdict_under
 from gnomon.loadgen.accuracy_log import read_accuracy_log
-from gnomon.loadgen.agreement import Agreement, agreement_check, agreement_on_record
+from gnomon.loadgen.agreement import Agreement, agreement_checks, agreement_on_record
 from gnomon.loadgen.condition_checks import condition_checks
 from gnomon.loadgen.conditions import Conditions
 from gnomon.loadgen.find_peak import is_probe, no_valid_rate
@@ -142,15 +142,19 @@ def judge_accuracy(
     agreement: Agreement | None = None,
 ) -> list[Check]:
     """The checks on an accuracy test with this result, and on answers that were made elsewhere."""
+    quality = result["quality"] if result else None
     checks = accuracy_checks(
-        result["quality"] if result else None,
+        quality,
         benchmark.quality,
         result["sample_count"] if result else 0,
         settings.total_sample_count,
         faults,
         ACCURACY,
     )
-    return checks if agreement is None else [*checks, agreement_check(agreement, ACCURACY)]
+    if agreement is not None:
+        better = benchmark.quality.higher_is_better
+        checks += agreement_checks(agreement, quality, ACCURACY, higher_is_better=better)
+    return checks
 
 
 def accuracy_result(benchmark: Benchmark, task: Task, path: Any) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from gnomon.core.task import make_task
 from gnomon.core.verdict import Check, Verdict
 from gnomon.loadgen.logs import DETAIL_FILE, SUMMARY_FILE
 from gnomon.loadgen.read_logs import read_log_folder
-from gnomon.results.agreement import against_model
+from gnomon.results.held_again import against_model
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _check_run(run: Run) -> Report:
     if bool(run.record["data"]["official"]) != source.official:
         disagreements.append("the record says otherwise than the task whether its data is official")
     again = protocol.recompute(run, task)
-    disagreements += [*again.disagreements, *against_model(run, task)]
+    disagreements += [*again.disagreements, *against_model(run, task, again.results)]
     verdict = again.verdict
     if run.status != "complete":
         verdict = Verdict(

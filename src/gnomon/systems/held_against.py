@@ -36,4 +36,5 @@ def held_against_model(
         inputs = task.model_inputs(task.inputs(samples[begin : begin + BATCH_SIZE]))
         outputs = session.run(None, dict(zip(feeds, inputs, strict=True)))
         expected += [task.decode(task.encode(answer)) for answer in task.model_answers(outputs)]
-    return agreement_of(task.distances(answers, expected), precision, sha256_of(path))
+    distances, quality = task.distances(answers, expected), task.score(samples, expected)
+    return agreement_of(distances, precision, sha256_of(path), float(quality))

@@ -8,10 +8,15 @@ from gnomon.core.errors import DataError, SettingsError, described
 from gnomon.core.task import IndexArray, Outputs
 from gnomon.loadgen.agreement import Agreement
 from gnomon.loadgen.remote import Returned, scheduled_samples
+from gnomon.loadgen.session import Fault, all_finite
 from gnomon.loadgen.settings import Mode, Settings
 from gnomon.systems.held_against import held_against_model
 from gnomon.web.catalogue import Offered
 from gnomon.web.upload import Upload
+
+NOT_FINITE = (
+    "the model gave NaN or infinity: the device computes wrongly with this provider, try another"
+)
 
 
 def returned_of(offered: Offered, settings: Settings, upload: Upload, precision: str) -> Returned:
@@ -32,6 +37,7 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload, precision:
             f"test {upload.test!r} is one of {settings.mode.value}, and {upload.kind} was sent"
         )
     answers = agreement = None
+    faults = list(upload.faults)
     if settings.mode is Mode.ACCURACY:
         rows = len(upload.issued_ns)
         samples = scheduled_samples(settings, rows).astype(np.int64)
@@ -41,11 +47,15 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload, precision:
                 f"measure it again"
             )
         answers, agreement = _answers(offered, samples, upload, precision)
+        if not all_finite(
+            list(upload.outputs)
+        ):  # of answers, which may be classes, nobody could tell
+            faults.append(Fault("not_finite", NOT_FINITE))
     return Returned(
         issued_ns=upload.issued_ns,
         completed_ns=upload.completed_ns,
         started_at=upload.started_at,
-        faults=upload.faults,
+        faults=tuple(faults),
         conditions=upload.conditions,
         answers=answers,
         agreement=agreement,
@@ -64,7 +74,8 @@ def _answers(
         answers = task.model_answers(list(upload.outputs))
         if len(answers) != len(samples):
             raise DataError(f"{len(answers)} answers for {len(samples)} samples")
-        kept = [task.decode(task.encode(answer)) for answer in answers]
+        with np.errstate(over="ignore", invalid="ignore"):  # whatever is not of this world is off
+            kept = [task.decode(task.encode(answer)) for answer in answers]
         task.score(samples, kept)
     except Exception as error:  # whatever a task makes of arrays that it never expected
         shapes = ", ".join(f"{output.dtype} {output.shape}" for output in upload.outputs)

@@ -29,10 +29,10 @@ except ImportError:
 KEY_HEADER = "X-Gnomon-Key"
 KEY = re.compile(r"[\x21-\x7e]{16,200}")
 AT_ONCE = 2
+"""Requests that are read, scored and judged at the same time: NumPy keeps a processor busy with each."""
 BODIES_AT_ONCE = 8
 BODY_LIMIT_S = 120
 """So many tests are taken in at the same time, and each for so long: a body is in memory while it comes."""
-"""Requests that are read, scored and judged at the same time: NumPy keeps a processor busy with each."""
 
 Found = TypeVar("Found")
 
