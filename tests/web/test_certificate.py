@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from gnomon.web import addresses
 from gnomon.web.addresses import Reachable, is_loopback, reachable_under
 from gnomon.web.authority import authority_for
 from gnomon.web.certificate import LIFETIME, Certificate, _make, certificate_for
@@ -121,6 +122,12 @@ def test_the_wildcard_stands_for_addresses_that_a_phone_can_use():
     assert found.hosts
     assert not any(host.startswith("127.") for host in found.hosts)
     assert reachable_under("::1").hosts == ("[::1]",)
+    assert reachable_under("::1").is_in_a_network
+
+
+def test_a_machine_without_a_network_says_so(monkeypatch):
+    monkeypatch.setattr(addresses, "machine_addresses", tuple)
+    assert not reachable_under("0.0.0.0").is_in_a_network
 
 
 def test_the_authority_vouches_for_servers_and_for_nothing_else(tmp_path):

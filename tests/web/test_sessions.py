@@ -208,6 +208,21 @@ def test_answers_that_are_no_numbers_are_on_record_as_a_fault(address):
     assert "try another" in failed["not_finite"]["why"]
 
 
+def test_a_page_that_is_closed_after_its_last_test_has_a_run_with_a_verdict(address, out):
+    page = Page(address)
+    run = page.begin().json()["run"]
+    page.send("single-stream", single_stream())
+    page.send("offline", offline())
+    assert Run.open(out / run).status == "running"
+    last = page.send("accuracy", accuracy())
+    ended = Run.open(out / run)
+    assert (ended.status, ended.verdict.valid) == ("complete", True)
+    assert check(out / run).fine
+    assert page.send("accuracy", accuracy()).json() == last.json()
+    assert page.end().json()["verdict"] == str(ended.verdict)
+    assert page.end("the person ended it").json() == page.end().json()
+
+
 def test_the_same_request_gives_the_same_answer_and_other_bytes_are_refused(address):
     page = Page(address)
     begun = page.begin()

@@ -22,11 +22,13 @@ class Reachable:
         hosts: As they stand in an address, the likeliest first; an IPv6 one is in brackets.
         addresses: Every IP address of them, for a certificate.
         names: Every host name of them, for a certificate.
+        is_in_a_network: Whether others can reach any of them; False for a machine without a network.
     """
 
     hosts: tuple[str, ...]
     addresses: tuple[str, ...]
     names: tuple[str, ...]
+    is_in_a_network: bool = True
 
 
 def is_loopback(host: str) -> bool:
@@ -50,6 +52,7 @@ def reachable_under(host: str) -> Reachable:
         tuple(_in_brackets(address) for address in addresses) or (name,),
         addresses,
         names,
+        is_in_a_network=bool(addresses),
     )
 
 

@@ -11,6 +11,7 @@ import hmac
 import shutil
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -152,25 +153,21 @@ class Campaign:
             del run.tests[name]
             save_session(self._folder, session, state)
             raise
+        if begun.remote.recorded >= begun.remote.tests.keys():
+            # A page that is closed now has still measured everything; what fails is tried again by `end`.
+            with suppress(GnomonError):
+                self._close(session, state, benchmark, run, "")
         return self._answer(offered, run, name)
 
     def end(self, session: str, key: str, benchmark: str, reason: str) -> dict[str, Any]:
-        """Close the run with its verdict; a second time it only says it again.
+        """Close the run with its verdict; where it has one, only say it again.
 
         Raises:
             Refused: Unknown.
             GnomonError: The folder cannot be read or written.
         """
         state, run = self._known(session, key, benchmark)
-        if run.ending is None:
-            if self._has_ended(run):  # the server was stopped before it could say so
-                verdict = Run.open(self.out / run.run).verdict
-            else:
-                verdict = self._opened(session, benchmark, run).remote.end(reason)
-            self._open.pop((session, benchmark), None)
-            run.ending = _ending(run.run, verdict)
-            save_session(self._folder, session, state)
-        return run.ending
+        return run.ending or self._close(session, state, benchmark, run, reason)
 
     def standing(self, session: str, key: str) -> dict[str, Any]:
         """How every run of the session stands.
@@ -216,6 +213,18 @@ class Campaign:
         """The session that was heard of longest ago, if more runs are open than need be."""
         places = list(self._open)
         return places[0][0] if len(places) > MOST_OPEN else None
+
+    def _close(
+        self, session: str, state: SessionState, benchmark: str, run: RunState, reason: str
+    ) -> dict[str, Any]:
+        if self._has_ended(run):  # the server was stopped before it could say so
+            verdict = Run.open(self.out / run.run).verdict
+        else:
+            verdict = self._opened(session, benchmark, run).remote.end(reason)
+        self._open.pop((session, benchmark), None)
+        run.ending = _ending(run.run, verdict)
+        save_session(self._folder, session, state)
+        return run.ending
 
     def _session(self, session: str, key: str) -> SessionState:
         state = load_session(self._folder, session)

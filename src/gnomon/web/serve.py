@@ -62,6 +62,7 @@ class Ready:
         secure_context: Whether browsers give the page threads, a fine clock and a service worker.
         certificate: Of https; None of http.
         left_out: Benchmarks that cannot be offered, and why.
+        is_in_a_network: Whether other machines can reach any of the addresses, where they may.
     """
 
     app: ASGIApp
@@ -70,6 +71,7 @@ class Ready:
     secure_context: bool
     certificate: Certificate | None
     left_out: dict[str, str]
+    is_in_a_network: bool
 
     def server(self, announce: Callable[[], None] = lambda: None) -> uvicorn.Server:
         """What answers requests once it is `run` with the listener.
@@ -158,6 +160,7 @@ def made_ready(asked: Asked, observer: Observer | None = None) -> Iterator[Ready
             local or https,
             certificate,
             dict(catalogue.left_out),
+            reachable.is_in_a_network,
         )
 
 
