@@ -269,6 +269,7 @@ data = "data"
         ("[a]\nbase = 'digits'\ncooldown_s = 1", "on top of a mobile benchmark only"),
         ("[a]\nbase = 'digits'\nmodel = 'no.onnx'", "no.onnx, which is not there"),
         ("[a]\nbase = 'digits'\nquality = '1'", "[a] quality: Input should be a valid number"),
+        ("[a]\nbase = 'digits'\nquality = 94", "a share, 0 to 1: for 94 % give 0.94"),
         ("[a]\nbase = 'mobile-coco'\nmin_query_count = 0", "min_query_count: Input should be"),
         ("[a]\nbase = 'mobile-coco'\nmax_duration_s = 1", "under quick rules: state both"),
         ("base = 'digits'", "base stands outside of a table"),

@@ -229,7 +229,7 @@ def _clock_resolution(conditions: Conditions, outcome: Outcome, measurement: str
         "not known here" if step_ns is None else f"steps of {format_duration_ns(round(step_ns))}",
         f"at most {100 * COARSEST_CLOCK:.0f} % of the median latency, "
         f"{format_duration_ns(median_ns)}",
-        "" if fine else "open the https address: an isolated page has a finer clock",
+        "" if fine else "serve the page over https (without --http): its clock is then finer",
         measurement,
     )
 

@@ -184,6 +184,11 @@ def _own(entry: OwnTask) -> Chosen:
         changes["title"] = table.title
     if table.quality is not None:
         target = base.quality
+        if target.higher_is_better and target.reference <= 1 < table.quality:
+            raise DataError(
+                f"{where} quality: {target.metric} of {base.name} is a share, 0 to 1: for "
+                f"{table.quality:g} % give {table.quality / 100:g}"
+            )
         changes["quality"] = QualityTarget(
             metric=target.metric,
             reference=table.quality,
