@@ -100,7 +100,7 @@ def test_an_invalid_run_exits_with_1_and_says_why(command, tmp_path: Path):
         (("run", "--no-performance", "--no-accuracy"), "nothing to measure"),
         (("run", "--seeds", "1,2"), "three whole numbers"),
         (("run", "--config", "nowhere.conf"), "cannot be read"),
-        (("run", "--model", "nowhere.onnx"), "is missing"),
+        (("run", "--model", "nowhere.onnx"), "that exists, this one does not"),
         (("run", "--max-duration", "1", "--duration", "5"), "below min_duration"),
         (("show", "nowhere"), "no run nowhere"),
         (("check", "nowhere"), "no run nowhere"),

@@ -1,12 +1,16 @@
 """The command `gnomon compare`, on real runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import gnomon
+from gnomon.cli.compare import comparison_view
 from gnomon.cli.main import main
+from gnomon.results.claims import NO_DIFFERENCE
 
 
 def broken(images):
@@ -47,6 +51,28 @@ def test_a_table_of_valid_runs_fits_eighty_columns_and_exits_with_0(runs, capsys
     ):
         assert part in words
     assert "single-stream" in text
+
+
+def test_no_word_of_a_conclusion_is_cut_at_eighty_columns_however_wide_the_values(runs, capsys):
+    comparison = gnomon.compare(runs[:2])
+    wide = [
+        replace(
+            row,
+            baseline_value=123_456_789.0,
+            candidate_value=98_765_432.0,
+            unit="samples/s",
+            metric="samples per second",
+            conclusion=NO_DIFFERENCE,
+        )
+        for row in comparison.rows
+    ]
+    console = Console(width=80, highlight=False)
+    for part in comparison_view(replace(comparison, rows=tuple(wide))):
+        console.print(part)
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for whole in ("no difference", "seen", "single-stream", "samples per", "second"):
+        assert whole in text
 
 
 def test_json_holds_the_same_comparison(runs, capsys):

@@ -51,7 +51,7 @@ def shipped(models, monkeypatch):
 def test_two_embeddings_are_measured_one_after_the_other_and_compared(run_command, tmp_path):
     asked = ("--embedding", "full", "--embedding", "robe", "--compression", 1000)
     code, text, error = run_command("dlrm", *asked, *PERFORMANCE)
-    assert (code, error) == (0, "")
+    assert (code, error) == (0, "1 of 2: dlrm full\n2 of 2: dlrm robe\n")
     first, second = (Run.open(folder) for folder in sorted(find_runs(tmp_path / "runs")))
     assert first.record["asked_system"]["options"] == {"embedding": "full"}
     assert second.record["asked_system"]["options"] == {"embedding": "robe", "compression": 1000}
@@ -78,7 +78,7 @@ def test_json_of_two_embeddings_is_a_list_and_one_that_is_not_valid_makes_the_ex
     code, text, error = run_command(
         "dlrm", "--embedding", "robe", "--embedding", "full", *ACCURACY, "--json"
     )
-    assert (code, error) == (1, "")  # nobody trained them
+    assert (code, error) == (1, "1 of 2: dlrm robe\n2 of 2: dlrm full\n")  # nobody trained them
     said = json.loads(text)
     assert [Run.open(each["path"]).result for each in said] == [each["result"] for each in said]
     kinds = [Run.open(each["path"]).record["system"]["description"]["model"] for each in said]
@@ -147,7 +147,7 @@ def test_the_models_that_ship_are_valid_and_compared_by_their_quality(command, t
     done = command(
         *("run", "dlrm", "--embedding", "full", "--embedding", "robe", *ACCURACY), cwd=tmp_path
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "1 of 2: dlrm full\n2 of 2: dlrm robe\n")
     words = " ".join(done.stdout.split())
     assert words.count("AUC 0.83") >= 2
     assert "B against A" in words

@@ -10,6 +10,9 @@ from gnomon.core.run import Run, find_runs
 pytest.importorskip("ai_edge_litert", reason="needs gnomon[mobile]")
 pytest.importorskip("ncnn", reason="needs gnomon[ncnn]")
 TASK = "mobile-classification"
+NO_NCNN_INT8 = (
+    f"task '{TASK}' ships no ncnn-int8 model (none does): pass one with --model FILE.param"
+)
 ACCURACY = ("--no-performance", "--no-report")
 
 
@@ -20,10 +23,14 @@ def made(folder):
 def test_each_system_runs_at_each_precision_and_all_stand_in_one_table(run_command, tmp_path):
     asked = ("--system", "litert,onnx,ncnn", "--precision", "fp32,int8", "-s", "threads=1")
     code, text, error = run_command(TASK, *asked, *ACCURACY)
-    assert error == (
-        f"left out: ncnn int8: task '{TASK}' ships no ncnn-int8 model (none does): pass one with "
-        f"--model FILE.param\n"
-    )
+    assert error.splitlines() == [
+        f"left out: ncnn int8: {NO_NCNN_INT8}",
+        "1 of 5: LiteRT fp32",
+        "2 of 5: LiteRT int8",
+        "3 of 5: ONNX Runtime fp32",
+        "4 of 5: ONNX Runtime int8",
+        "5 of 5: ncnn fp32",
+    ]
     runs = made(tmp_path)
     assert code == (0 if all(run.verdict.valid for run in runs) else 1)
     assert [
@@ -50,7 +57,8 @@ def test_each_system_runs_at_each_precision_and_all_stand_in_one_table(run_comma
 def test_json_holds_the_runs_and_the_rows(run_command):
     _, text, error = run_command(TASK, "--precision", "fp32,fp16", *ACCURACY, "--json")
     said = json.loads(text)
-    assert error == ""
+    assert error == "1 of 2: ONNX Runtime fp32\n2 of 2: ONNX Runtime fp16\n"
+    assert said["left_out"] == []
     assert [Run.open(run["path"]).result for run in said["runs"]] == [
         run["result"] for run in said["runs"]
     ]
@@ -58,6 +66,16 @@ def test_json_holds_the_runs_and_the_rows(run_command):
         ("ONNX Runtime", "fp32"),
         ("ONNX Runtime", "fp16"),
     ]
+
+
+@pytest.mark.parametrize("precisions", ["fp32,int8", "int8,fp32"])
+def test_json_tells_what_was_left_out_and_why_also_beside_a_single_run(run_command, precisions):
+    asked = ("--system", "ncnn", "--precision", precisions)
+    _, text, _ = run_command(TASK, *asked, *ACCURACY, "--json")
+    said = json.loads(text)
+    assert [row["framework"] for row in said["frameworks"]] == ["ncnn"]
+    assert len(said["runs"]) == 1
+    assert said["left_out"] == [{"system": "ncnn", "precision": "int8", "reason": NO_NCNN_INT8}]
 
 
 def test_a_report_of_all_is_written_beside_the_last(run_command, tmp_path):

@@ -167,8 +167,8 @@ def test_the_command_line_ends_politely_on_either_signal(tmp_path, how):
     code, output, errors = end(process, how)
     assert code == 130
     assert errors.strip() == (
-        "gnomon: interrupted: a run in progress is aborted, its samples are kept; gnomon resume goes "
-        "on with it"
+        f"gnomon: interrupted: the run is aborted, what it measured is kept in {path}; "
+        f"gnomon resume {path} goes on with it"
     )
     assert output == ""
     run = Run.open(path)

@@ -3,16 +3,22 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gnomon.cli import mobile_results
+from gnomon.cli.main import main
 from gnomon.core.errors import SettingsError, UsageError
 from gnomon.core.run import Run
 from gnomon.results.mobile_file import read_result_file
+from gnomon.results.mobile_history import History
+from gnomon.results.mobile_rows import CHECKED, CLAIMED, MEASURED
+from gnomon.results.mobile_table import cells_of
 from tests.results.mobile_sessions import IPHONE, browser_run
 
 SESSION = "7b6c9f1e-6f0b-4f0e-9d63-0d4a3c1e2b5a"
@@ -56,6 +62,44 @@ def test_results_are_a_table_json_or_csv(out):
 
 def test_an_empty_history_says_what_makes_one(tmp_path):
     assert "gnomon run mobile-classification" in call("results", "--out", tmp_path).output
+
+
+@pytest.mark.parametrize("kind", ["does not exist", "is no folder"])
+@pytest.mark.parametrize("how", [(), ("--json",), ("--csv",)])
+def test_a_folder_of_results_that_is_none_is_a_mistake_in_one_line(tmp_path, capsys, kind, how):
+    place = tmp_path / "elsewhere"
+    if kind == "is no folder":
+        place.write_text("a file")
+    with pytest.raises(SystemExit) as ended:
+        main(["mobile", "results", "--out", str(place), *how])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert said.err == f"gnomon: {place} {kind}: give the folder that runs are in with --out\n"
+
+
+@pytest.mark.parametrize("source", [MEASURED, CHECKED, CLAIMED])
+def test_the_time_is_whole_at_eighty_columns_however_long_the_names_are(out, source):
+    history = History(out)
+    history.refresh()
+    long = {
+        "device": "Samsung Galaxy S24 Ultra (SM-S928B), Snapdragon 8 Gen 3",
+        "title": "Image classification, offline and in a single stream",
+        "metric": "Top-1 classification accuracy",
+        "throughput": 123_456_789.0,
+        "p90_ns": None,
+        "grade": "semi-valid",
+        "rules": "submission",
+        "source": source,
+    }
+    rows = [replace(row, **long) for row in history.rows()]
+    text = io.StringIO()
+    Console(file=text, width=80).print(mobile_results._table(rows))
+    lines = text.getvalue().splitlines()
+    assert max(len(line) for line in lines) <= 80
+    for row in rows:
+        assert cells_of(row).when in text.getvalue()
+    for part in ("semi-valid,", "submission", *source.split(", ")):
+        assert part in text.getvalue()
 
 
 def test_export_takes_a_file_or_a_folder(out, tmp_path):

@@ -144,7 +144,7 @@ def test_a_claim_is_never_more_than_a_ratio(out, client, tmp_path):
     ("asked", "words"),
     [
         ({}, "0 are chosen: tick two"),
-        ({"pick": ["one"]}, "1 are chosen: tick two"),
+        ({"pick": ["one"]}, "1 is chosen: tick two"),
         ({"pick": ["one", "two", "three"]}, "3 are chosen: tick two"),
         ({"pick": ["one", "one"]}, "both ticked results are of one run"),
         ({"a": "x", "b": "y"}, "nothing in the history is called &#39;x&#39;"),

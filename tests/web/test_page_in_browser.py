@@ -21,7 +21,7 @@ HIDE = """(hidden) => {
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
 # What a tab that measures has: a session in the store, and the lock.
-MEASURE = """async () => {
+UNFINISHED = """async () => {
   const { openStore } = await import(new URL('static/store.js', location));
   const { startSession } = await import(new URL('static/session.js', location));
   const catalogue = await (await fetch('api/catalogue')).json();
@@ -29,6 +29,8 @@ MEASURE = """async () => {
   const choice = { mode: 'quick', provider: 'wasm', precision: 'fp32', tasks };
   const named = { id: "the first tab's", key: 'k'.repeat(32), now_ms: Date.now() };
   await (await openStore()).save(startSession(catalogue, choice, named));
+}"""
+MEASURE = """async () => {
   await new Promise((held) => navigator.locks.request('gnomon-measuring', () => {
     held();
     return new Promise(() => {});
@@ -37,6 +39,21 @@ MEASURE = """async () => {
 KEPT = """async () => {
   const { openStore } = await import(new URL('static/store.js', location));
   return await (await openStore()).session() ?? null;
+}"""
+# What a browser has whose session has ended: the last request still waits.
+END = """async () => {
+  const { openStore } = await import(new URL('static/store.js', location));
+  const { startSession } = await import(new URL('static/session.js', location));
+  const catalogue = await (await fetch('api/catalogue')).json();
+  const tasks = [catalogue.tasks[0].benchmark];
+  const choice = { mode: 'quick', provider: 'wasm', precision: 'fp32', tasks };
+  const named = { id: 'ended', key: 'k'.repeat(32), now_ms: Date.now() };
+  const begun = startSession(catalogue, choice, named);
+  const steps = begun.steps.map((step) => ({ ...step, status: 'done' }));
+  const path = `api/sessions/ended/runs/${tasks[0]}/end`;
+  const asked = { method: 'POST', path, key: begun.key, content_type: 'application/json', body: '{}' };
+  const parcel = { id: `POST ${path}`, order: 1, ...asked };
+  await (await openStore()).save({ ...begun, steps, finished: true }, [parcel]);
 }"""
 SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 OTHER_HOST = "--host-resolver-rules=MAP phone.test 127.0.0.1"
@@ -120,7 +137,7 @@ def test_everything_is_reached_by_keyboard_in_the_order_of_the_page(browser, add
         if reached[-1] == "Start":
             break
     order = list(dict.fromkeys(reached))
-    assert order[:4] == ["mode", "task", "provider", "precision"]
+    assert order[:5] == ["All results", "mode", "task", "provider", "precision"]
 
 
 @pytest.mark.browser
@@ -150,9 +167,74 @@ def test_an_address_that_asks_for_what_is_not_there_says_what_is(browser, addres
 
 
 @pytest.mark.browser
+def test_a_browser_that_never_measured_has_a_link_to_all_results(browser, address):
+    page = opened(browser, address)
+    page.get_by_role("link", name="All results").click()
+    page.get_by_role("heading", name="Results", exact=True).wait_for()
+    assert page.url == f"{address}results"
+
+
+@pytest.mark.browser
+def test_all_tests_are_done_only_when_the_server_has_the_last_result(browser, address):
+    page = opened(browser, address, service_workers="block")
+    page.evaluate(END)
+    held = []
+    page.route("**/api/sessions/**", lambda route: held.append(route))
+    page.reload()
+    page.get_by_role("button", name="Show its results").click()
+    line = page.get_by_test_id("waiting")
+    line.filter(has_text="Sending: 1 result to go. Keep this page open.").wait_for()
+    assert page.get_by_text("All tests are done").count() == 0
+    held.pop().abort()
+    line.filter(has_text="The server cannot be reached: 1 result waits in this browser").wait_for()
+    assert page.get_by_text("All tests are done").count() == 0
+    page.evaluate("dispatchEvent(new Event('online'))")
+    page.wait_for_timeout(200)
+    assert "The server cannot be reached" in line.inner_text()  # another try is no answer yet
+    verdict = {"verdict": "VALID", "remark": "", "grade": "valid", "checks": [], "run": "a-run"}
+    held.pop().fulfill(json=verdict)
+    page.get_by_test_id("ended").wait_for()
+    assert page.get_by_test_id("ended").inner_text() == (
+        "All tests are done. The server has the results."
+    )
+    assert page.get_by_role("status").inner_text().startswith("All tests are done")
+    assert line.count() == 0
+
+
+@pytest.mark.browser
+def test_a_session_that_began_by_itself_does_not_begin_again_once_it_has_ended(browser, address):
+    page = browser.new_context(viewport=PHONE).new_page()
+    page.goto(f"{address}?autostart=1&tasks=mobile-super-resolution&provider=wasm")
+    # The runtime of this server is none: the session ends at once, without a result.
+    page.get_by_role("heading", name="Results", exact=True).wait_for(timeout=60_000)
+    assert page.url == f"{address}?tasks=mobile-super-resolution&provider=wasm"
+    ended = page.evaluate(KEPT)["id"]
+    page.reload()
+    page.get_by_text("The last session on this device is finished").wait_for()
+    page.get_by_text("WebGPU: looking").wait_for(state="detached")
+    assert page.evaluate(KEPT)["id"] == ended
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("precision", "goes_on"), [("fp32", True), ("int8", False)])
+def test_a_page_that_starts_by_itself_goes_on_with_the_session_it_was_in(
+    browser, address, precision, goes_on
+):
+    page = opened(browser, address)
+    page.evaluate(UNFINISHED)
+    task = page.evaluate(KEPT)["choice"]["tasks"][0]
+    page.goto(f"{address}?autostart=1&tasks={task}&provider=wasm&precision={precision}")
+    page.get_by_role("heading", name="Results", exact=True).wait_for(timeout=60_000)
+    kept = page.evaluate(KEPT)
+    assert (kept["id"] == "the first tab's") is goes_on
+    assert kept["finished"]
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("button", ["Discard", "Start"])
 def test_a_second_tab_cannot_end_what_the_first_one_measures(browser, address, button):
     measuring = opened(browser, address)
+    measuring.evaluate(UNFINISHED)
     measuring.evaluate(MEASURE)
     second = measuring.context.new_page()
     second.goto(address)
@@ -200,15 +282,20 @@ def test_a_session_survives_a_hidden_page_a_reload_and_a_server_that_goes_away(
     # The server is gone: the page opens all the same, and the session goes on.
     page.reload()
     page.get_by_role("button", name="Continue").click()
+    lost = page.get_by_test_id("unreachable")
+    lost.wait_for(timeout=60_000)
+    assert lost.inner_text().startswith("The server cannot be reached: results wait here")
     waiting = page.get_by_test_id("waiting")
     waiting.wait_for(timeout=120_000)
     page.get_by_text("Not judged yet").wait_for()
-    assert "results wait for the server" in waiting.inner_text()
+    assert "results wait in this browser" in waiting.inner_text()
+    assert page.get_by_text("All tests are done").count() == 0
     port = int(address.split(":")[2].split("/")[0])
     with real_server(tmp_path, port) as same:
         assert same == address
         page.evaluate("dispatchEvent(new Event('online'))")
         page.get_by_role("link", name="Full report").wait_for(timeout=60_000)
+        page.get_by_text("All tests are done").first.wait_for()
     (folder,) = find_runs(tmp_path)
     assert check(folder).disagreements == ()
     conditions = Run.open(folder).record["measurements"]["single-stream"]["conditions"]

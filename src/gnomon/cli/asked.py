@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,26 @@ def asked_system(
 
 @dataclass(frozen=True)
 class Asked:
-    """One run that was asked for: the system's name (None: the benchmark's own) and its options."""
+    """One run that was asked for.
+
+    Attributes:
+        system: The system's name; None is the benchmark's own.
+        options: Of the system.
+        label: What tells it from the others, in words; empty if it is the only one.
+    """
 
     system: str | None
     options: dict[str, Any]
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One of several runs that was asked for and cannot be made, and why."""
+
+    system: str
+    precision: str
+    reason: str
 
 
 def runs_asked(
@@ -152,8 +168,10 @@ def runs_asked(
     ]
 
 
-def those_with_models(benchmark: Benchmark, data: Path | None, asked: list[Asked]) -> list[Asked]:
-    """Those of several runs that there is a model for, all others being told in a line each.
+def those_with_models(
+    benchmark: Benchmark, data: Path | None, asked: list[Asked]
+) -> tuple[list[Asked], list[LeftOut]]:
+    """Those of several runs that there is a model for, and all others, which are told in a line each.
 
     Raises:
         UsageError: A system's name, option or package is wrong: nothing is measured then.
@@ -165,11 +183,12 @@ def those_with_models(benchmark: Benchmark, data: Path | None, asked: list[Asked
     from gnomon.systems.model_file import ModelFileSystem
 
     if len(asked) == 1:
-        return asked
+        return asked, []
     for each in asked:
         require_system(benchmark, each.system, each.options)
     task = make_task(benchmark.task, data)
-    kept, lacking = [], []
+    kept: list[Asked] = []
+    left_out: list[LeftOut] = []
     for each in asked:
         made = make_system(protocol_of(benchmark), benchmark, each.system, each.options)
         with closed_at_the_end(made):
@@ -177,13 +196,24 @@ def those_with_models(benchmark: Benchmark, data: Path | None, asked: list[Asked
                 if isinstance(made, ModelFileSystem):
                     made.model_file(task)
             except DataError as error:
-                lacking.append(error)
+                left_out.append(LeftOut(made.name, made.precision, str(error)))
                 typer.echo(f"left out: {made.name} {made.precision}: {error}", err=True)
             else:
-                kept.append(each)
+                named = each.system or benchmark.default_system
+                kept.append(replace(each, system=named, label=_label(made, each.options)))
     if not kept:
-        raise lacking[0]
-    return kept
+        raise DataError(left_out[0].reason)
+    return kept, left_out
+
+
+def _label(made: Any, options: Mapping[str, Any]) -> str:
+    """Framework and precision, or the system's name with what was asked of it."""
+    from gnomon.systems.model_file import ModelFileSystem
+
+    if isinstance(made, ModelFileSystem):
+        return f"{made.framework} {made.precision}"
+    asked = (options[name] for name in ("precision", "embedding") if name in options)
+    return " ".join((made.name, *asked))
 
 
 def _precisions_asked(precision: str | None) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from gnomon.results.compare import Comparison
     from gnomon.results.sides import Side
 
+NARROW = len("no difference")
 COLOURS = {"faster": "green", "better": "green", "slower": "red", "worse": "red"}
 
 
@@ -97,20 +99,21 @@ def _table(baseline: Side, candidate: Side, rows: list[Row]) -> RenderableType:
         padding=(0, 1),
         pad_edge=False,
     )
-    table.add_column("measurement", min_width=13)
+    # What must not lose its end is broken by hand, so that the values are what gives way.
+    table.add_column("measurement", no_wrap=True)
     for label in (baseline.label, candidate.label):
         table.add_column(label, justify="right", overflow="fold")
     table.add_column(f"{candidate.label} / {baseline.label}\n95 % interval", no_wrap=True)
     table.add_column("p (Holm)\nCliff's δ", no_wrap=True)
-    table.add_column("conclusion", min_width=12)
+    table.add_column("conclusion", no_wrap=True)
     for row in rows:
         table.add_row(
-            f"{row.measurement}\n[dim]{escape(row.metric)}[/dim]",
+            f"{row.measurement}\n[dim]{escape(fill(row.metric, NARROW))}[/dim]",
             _value(row, row.baseline_value),
             _value(row, row.candidate_value),
             _ratio(row),
             _test(row),
-            f"[{COLOURS.get(row.conclusion, 'default')}]{row.conclusion}",
+            f"[{COLOURS.get(row.conclusion, 'default')}]{fill(row.conclusion, NARROW)}",
         )
     return table
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from gnomon.cli.asked import LeftOut
 from gnomon.cli.progress import ProgressLine, progress_line
 from gnomon.core.run import Run
 
@@ -28,7 +29,9 @@ def watched() -> Iterator[ProgressLine | None]:
         yield line
 
 
-def end_with(finished: Sequence[Run], *, report: bool, json: bool) -> NoReturn:
+def end_with(
+    finished: Sequence[Run], *, report: bool, json: bool, left_out: Sequence[LeftOut] = ()
+) -> NoReturn:
     """Write the report if asked to, print the runs, and exit with 0 if all are VALID, 1 if not.
 
     Several runs are compared, the first being the baseline; those of several frameworks stand in one table.
@@ -39,22 +42,50 @@ def end_with(finished: Sequence[Run], *, report: bool, json: bool) -> NoReturn:
 
         written = write_report(finished, finished[-1].path / "report.html")
     if json:
-        typer.echo(json_module.dumps(_all_as_json(finished, written), indent=2))
+        typer.echo(json_module.dumps(_all_as_json(finished, written, left_out), indent=2))
     else:
         _print(finished, written)
     raise typer.Exit(0 if all(run.verdict.valid for run in finished) else 1)
 
 
-def _all_as_json(finished: Sequence[Run], written: Path | None) -> Any:
-    """One run as an object, several as a list; with the rows of their table if they have one."""
+def _all_as_json(finished: Sequence[Run], written: Path | None, left_out: Sequence[LeftOut]) -> Any:
+    """One run as an object, several as a list; with the rows of their table if they have one.
+
+    What is left of several is told as several are: whoever asked for them looks for it there.
+    """
+    from gnomon.results.frameworks import of_frameworks
+
+    if left_out or (len(finished) > 1 and of_frameworks(finished)):
+        return runs_as_json(finished, written, left_out)
+    told = [_as_json(run, written) for run in finished]
+    return told[0] if len(told) == 1 else told
+
+
+def runs_as_json(
+    finished: Sequence[Run], written: Path | None, left_out: Sequence[LeftOut]
+) -> dict[str, Any]:
+    """Runs, the rows of their table if they have one, and what was asked for and has no model."""
     from gnomon.results.frameworks import framework_rows, of_frameworks
 
-    told = [_as_json(run, written) for run in finished]
-    if len(told) == 1:
-        return told[0]
-    if of_frameworks(finished):
-        return {"runs": told, "frameworks": [asdict(row) for row in framework_rows(finished)]}
-    return told
+    rows = framework_rows(finished) if finished and of_frameworks(finished) else []
+    return {
+        "runs": [_as_json(run, written) for run in finished],
+        "frameworks": [asdict(row) for row in rows],
+        "left_out": [asdict(each) for each in left_out],
+    }
+
+
+def print_runs(finished: Sequence[Run]) -> None:
+    """Those runs of several that are complete: their table if they have one, and their folders."""
+    from rich.console import Console
+
+    from gnomon.results.frameworks import of_frameworks
+
+    console = Console()
+    if finished and of_frameworks(finished):
+        _print_frameworks(console, finished)
+    else:
+        _print_each(console, finished)
 
 
 def _as_json(run: Run, written: Path | None) -> dict[str, Any]:

@@ -78,11 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:  # where files are ours, the error says which and what to do
         code = _mistake(f"cannot read or write: {error.strerror or error}")
     if code == EXIT_INTERRUPTED:
-        typer.echo(
-            "gnomon: interrupted: a run in progress is aborted, its samples are kept; gnomon resume "
-            "goes on with it",
-            err=True,
-        )
+        # Commands that leave something to go on with say so themselves.
+        typer.echo("gnomon: interrupted", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -177,7 +177,9 @@ def _show(ready: Ready, out: Path, *, qr: bool) -> None:
         for line in COSTS_OF_PLAIN_HTTP:
             typer.echo(line)
     if not ready.is_in_a_network:
-        typer.echo("no phone    this machine has no address in a network: connect it, and start again")
+        typer.echo(
+            "no phone    this machine has no address in a network: connect it, and start again"
+        )
     for benchmark, why in ready.left_out.items():
         typer.echo(f"left out    {benchmark}: {why}")
     typer.echo(f"runs        {out}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnomon.core.errors import SettingsError
+from gnomon.core.errors import RunFolderError, SettingsError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -54,6 +54,9 @@ def results(
 
     if json and csv:
         raise SettingsError("--json and --csv both say how to print: give one")
+    if not out.is_dir():
+        what = "is no folder" if out.exists() else "does not exist"
+        raise RunFolderError(f"{out} {what}: give the folder that runs are in with --out")
     history = History(out)
     notes = history.refresh()
     wanted = Wanted(device, framework, task, platform, since, until)
@@ -86,20 +89,24 @@ def _table(rows: list[ResultRow]) -> RenderableType:
 
     colours = {"valid": "green", "semi-valid": "magenta", "invalid": "red"}
     table = Table(header_style="bold", box=None, pad_edge=False)
+    # A least width of these could push the last column over the edge, where its end would be lost.
     for title in ("device", "task"):
-        table.add_column(title, overflow="fold", min_width=14)
+        table.add_column(title, overflow="fold")
     for title in ("p90 or rate", "quality"):
-        table.add_column(title, justify="right")
-    table.add_column("grade, when (UTC)", min_width=16)
+        table.add_column(title, justify="right", overflow="fold")
+    last = "grade, when (UTC)"
+    table.add_column(last, no_wrap=True)
     for row in rows:
         cells = cells_of(row)
         grade = Text(row.grade or row.verdict, style=colours.get(row.grade, ""))
+        space = " " if len(f"{grade}, {row.rules}") <= len(last) else "\n"
+        source = row.source.replace(", ", ",\n")
         table.add_row(
             Text(row.device).append(f"\n{row.setup}", style="dim"),
             Text(row.title).append(f"\n{row.scenario}\n{cells.data}", style="dim"),
             Text(cells.p90 or cells.throughput),
             Text(cells.quality).append(f"\n{row.metric}" if cells.quality else "", style="dim"),
-            grade.append(f", {row.rules}\n{cells.when}\n{row.source}", style="default not bold"),
+            grade.append(f",{space}{row.rules}\n{cells.when}\n{source}", style="default not bold"),
         )
     return table
 

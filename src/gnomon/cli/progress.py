@@ -6,9 +6,12 @@ process would hold the interpreter and show up in the tail of the latencies it d
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import TextIO
+
+import typer
 
 from gnomon.core.protocol import Progress
 
@@ -24,12 +27,19 @@ class ProgressLine:
         self._stream = stream
         self._shown_at_s = 0.0
         self._measurement = ""
+        self._heading = ""
 
     def __enter__(self) -> ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stream.write(CLEAR)
+        self._stream.flush()
+
+    def head(self, heading: str) -> None:
+        """Say which of several runs begins: it stands before what is measured from now on."""
+        self._heading, self._measurement = heading, ""
+        self._stream.write(f"{CLEAR}{heading}"[: len(CLEAR) + _room()])
         self._stream.flush()
 
     def __call__(self, progress: Progress) -> None:
@@ -39,12 +49,28 @@ class ProgressLine:
         if now_s - self._shown_at_s < INTERVAL_S and not changed:
             return
         self._shown_at_s, self._measurement = now_s, progress.measurement
-        full = round(BAR * progress.share_done)
-        bar = "━" * full + "╌" * (BAR - full)
-        self._stream.write(
-            f"{CLEAR}{progress.measurement}  {bar}  {progress.elapsed_s:.0f} s  {progress.text}"
-        )
+        name = f"{self._heading}  {progress.measurement}".strip()
+        figures = f"{progress.elapsed_s:.0f} s  {progress.text}"
+        # A line that wraps could not be cleared: the bar gives way first, then the figures.
+        room = _room()
+        width = max(0, min(BAR, room - len(name) - len(figures) - 4))
+        full = round(width * progress.share_done)
+        bar = "━" * full + "╌" * (width - full)
+        self._stream.write(CLEAR + "  ".join(filter(None, (name, bar, figures)))[:room])
         self._stream.flush()
+
+
+def announce(line: ProgressLine | None, heading: str) -> None:
+    """Say which of several runs begins: in the live line, or in a line of its own where there is none."""
+    if line is None:
+        typer.echo(heading, err=True)
+    else:
+        line.head(heading)
+
+
+def _room() -> int:
+    """Columns that can be written without the cursor going to the next line."""
+    return shutil.get_terminal_size().columns - 1
 
 
 def progress_line() -> ProgressLine | None:

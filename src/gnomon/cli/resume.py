@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gnomon.cli.ending import end_with, watched
+from gnomon.cli.interrupted import end_resuming_interrupted
 
 
 def resume(
@@ -28,6 +29,10 @@ def resume(
     from gnomon.core.execute import resume as go_on
     from gnomon.results.locate import find_run
 
-    with watched() as line:
-        finished = go_on(find_run(run), observer=line)
-    end_with([finished], report=report, json=json)
+    path = find_run(run)
+    try:
+        with watched() as line:
+            finished = go_on(path, observer=line)
+        end_with([finished], report=report, json=json)
+    except KeyboardInterrupt:
+        end_resuming_interrupted(path)

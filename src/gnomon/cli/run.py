@@ -20,7 +20,10 @@ from gnomon.cli.asked import (
     those_with_models,
 )
 from gnomon.cli.ending import end_with, watched
+from gnomon.cli.interrupted import Series, end_before_a_run, end_interrupted
+from gnomon.cli.progress import announce
 from gnomon.core.registry import BENCHMARKS, SYSTEMS
+from gnomon.core.run import Run, find_runs
 
 
 def _benchmark_names(incomplete: str) -> list[str]:
@@ -291,25 +294,35 @@ def run(
     """
     from gnomon.core.execute import run as carry_out
 
-    chosen = benchmark_asked(benchmark, task_file, data, model)
-    protocol = protocol_of(chosen.benchmark)
-    options = given_options(context, benchmark, protocol)
-    system, system_options = asked_system(protocol, system, board, system_option or [])
-    if chosen.model is not None and "model" not in protocol.options.model_fields:
-        system_options["model"] = chosen.model
-    asked = runs_asked(system, system_options, precision, embedding, compression)
-    wanted = those_with_models(chosen.benchmark, chosen.data, asked)
-    with watched() as line:
-        finished = [
-            carry_out(
-                chosen.benchmark,
-                system=each.system,
-                system_options=each.options,
-                data=chosen.data,
-                out=out,
-                observer=line,
-                **options,
-            )
-            for each in wanted
-        ]
-    end_with(finished, report=report, json=json)
+    try:
+        chosen = benchmark_asked(benchmark, task_file, data, model)
+        protocol = protocol_of(chosen.benchmark)
+        options = given_options(context, benchmark, protocol)
+        system, system_options = asked_system(protocol, system, board, system_option or [])
+        if chosen.model is not None and "model" not in protocol.options.model_fields:
+            system_options["model"] = chosen.model
+        asked = runs_asked(system, system_options, precision, embedding, compression)
+        wanted, left_out = those_with_models(chosen.benchmark, chosen.data, asked)
+        series = Series(chosen.benchmark, wanted, left_out, out, frozenset(find_runs(out)))
+    except KeyboardInterrupt:
+        end_before_a_run()
+    finished: list[Run] = []
+    try:
+        with watched() as line:
+            for number, each in enumerate(wanted, start=1):
+                if len(wanted) > 1:
+                    announce(line, f"{number} of {len(wanted)}: {each.label}")
+                finished.append(
+                    carry_out(
+                        chosen.benchmark,
+                        system=each.system,
+                        system_options=each.options,
+                        data=chosen.data,
+                        out=out,
+                        observer=line,
+                        **options,
+                    )
+                )
+        end_with(finished, report=report, json=json, left_out=left_out)
+    except KeyboardInterrupt:
+        end_interrupted(context, series, finished, json=json)

@@ -48,13 +48,30 @@ class Figure:
 
 @dataclass(frozen=True)
 class Pair:
-    """A task in a scenario on two devices; a side is None if it was not measured there."""
+    """A task in a scenario on two devices; a side is None if it was not measured there.
+
+    `notes` say how far the conclusions may be trusted, as `gnomon compare` words it of the same two runs.
+    """
 
     title: str
     scenario: str
     first: ResultRow | None
     second: ResultRow | None
     figures: tuple[Figure, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def concluded(self) -> bool:
+        """Whether something is said of the second against the first."""
+        return any(figure.conclusion for figure in self.figures)
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """Rows of `compare` by measurement and metric, and its notes; or why there are none."""
+
+    rows: dict[tuple[str, str], Row] | str
+    notes: tuple[str, ...] = ()
 
 
 def newest(rows: Sequence[ResultRow]) -> dict[tuple[str, str], ResultRow]:
@@ -82,33 +99,35 @@ def pairs(first: Sequence[ResultRow], second: Sequence[ResultRow], history: Hist
     """What two sides have measured, task by task; those of both first."""
     ours, theirs = newest(first), newest(second)
     places = dict.fromkeys((*ours, *theirs))
-    claims: dict[tuple[str, str], dict[tuple[str, str], Row] | str] = {}
+    claims: dict[tuple[str, str], _Claims] = {}
     found = []
     for place in places:
         one, other = ours.get(place), theirs.get(place)
         figures: tuple[Figure, ...] = ()
+        notes: tuple[str, ...] = ()
         if one is not None and other is not None:
             runs = one.run, other.run
             if runs not in claims:
                 claims[runs] = _claims(one, other, history)
-            figures = tuple(_figures(one, other, claims[runs]))
+            figures = tuple(_figures(one, other, claims[runs].rows))
+            notes = claims[runs].notes
         title = next(row.title for row in (one, other) if row is not None)
-        found.append(Pair(title, place[1], one, other, figures))
+        found.append(Pair(title, place[1], one, other, figures, notes))
     return sorted(found, key=lambda pair: not pair.figures)
 
 
-def _claims(one: ResultRow, other: ResultRow, history: History) -> dict[tuple[str, str], Row] | str:
-    """Rows of `compare` by measurement and metric, or why there are none."""
+def _claims(one: ResultRow, other: ResultRow, history: History) -> _Claims:
     if CLAIMED in (one.source, other.source):
-        return "claimed: there are no raw samples to hold against each other"
+        return _Claims("claimed: there are no raw samples to hold against each other")
     if one.run == other.run:
-        return "the same run on both sides"
+        return _Claims("the same run on both sides")
     folders = [history.run_folder(row.run) for row in (one, other)]
     try:
         comparison = compare([Run.open(folder) for folder in folders if folder is not None])
     except GnomonError as error:
-        return str(error)
-    return {(row.measurement, row.metric.split()[0]): row for row in comparison.rows}
+        return _Claims(str(error))
+    rows = {(row.measurement, row.metric.split()[0]): row for row in comparison.rows}
+    return _Claims(rows, comparison.notes)
 
 
 def _figures(

@@ -112,8 +112,18 @@ class ModelFileSystem(SynchronousSystem):
         path = self._given or task.model(self._format())
         for file in self._files(path):
             if not file.is_file():
-                raise DataError(f"model {file} is missing: give a file with --model")
+                raise DataError(self._missing(file))
         return path
+
+    def _missing(self, file: Path) -> str:
+        """Why this file of the model cannot be opened, and what to do."""
+        if self._given is None:
+            return f"model {file} is missing: give a file with --model"
+        if file.exists():
+            return f"model {file} is a folder, the file is missing: give a file with --model"
+        if file != self._given:
+            return f"model {file} is missing: {self.framework} needs it with {self._given}"
+        return f"model {file} is missing: give a file with --model that exists, this one does not"
 
     def load(self, task: Task, samples: IndexArray) -> None:
         """Open the model on the first call, bring the inputs into its form, warm up."""

@@ -42,7 +42,8 @@ def of_names(history: History, names: Sequence[str]) -> Chosen:
     """
     given = [name for name in names if name]
     if len(given) != 2:
-        raise UsageError(f"a comparison is of two results, {len(given)} are chosen: tick two")
+        chosen = "1 is chosen" if len(given) == 1 else f"{len(given)} are chosen"
+        raise UsageError(f"a comparison is of two results, {chosen}: tick two")
     first, second = (side_of(history, name) for name in given)
     return Chosen(first, second)
 

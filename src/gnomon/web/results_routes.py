@@ -51,6 +51,9 @@ SORTINGS = (
     ("benchmark", "task"),
     ("grade", "grade"),
 )
+SAME_DEVICE = (
+    "same device, by the name that A and B have: two devices of one model and system have it too"
+)
 FILTERS = ("device", "framework", "task", "platform", "since", "until")
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; "
@@ -153,20 +156,35 @@ def _compared(history: History, request: Request) -> Response:
     sides = chosen.first, chosen.second
     shown = [list(newest(side).values()) for side in sides]
     titles = [side[0].device for side in sides]
+    same = titles[0] == titles[1]
+    found = pairs(*sides, history)
     text = _page(
         "mobile_compare.html",
-        first_name=titles[0],
-        second_name=titles[1],
+        heading=f"{titles[0]}, same device: A against B" if same else " against ".join(titles),
         compared=chosen.words,
         sessions=urlencode(dict(zip("ab", chosen.sessions, strict=False))),
         sides=[
-            (letter, title, list(dict.fromkeys(row.setup for row in rows)))
+            (letter, title, list(dict.fromkeys(row.setup for row in rows)), _measured(rows))
             for letter, title, rows in zip("AB", titles, shown, strict=True)
         ],
-        pairs=pairs(*sides, history),
-        notes=(*notes, *_apart(*shown)),
+        pairs=found,
+        caveats=list(dict.fromkeys(note for pair in found for note in pair.notes)),
+        notes=(*notes, *([SAME_DEVICE] if same else []), *_apart(*shown)),
     )
     return _html(text)
+
+
+def _measured(rows: Sequence[ResultRow]) -> list[str]:
+    """When a side was measured and under which name, so that two sides of one device can be told apart."""
+    times = sorted(cells_of(row).when for row in rows)
+    if not times:
+        return []
+    span = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+    runs, sessions = (
+        list(dict.fromkeys(getattr(row, key) for row in rows)) for key in ("run", "session")
+    )
+    kind, names = ("run", runs) if len(runs) == 1 else ("session", sessions)
+    return [f"measured {span} UTC", *(f"{kind} {name}" for name in names)]
 
 
 def _apart(first: Sequence[ResultRow], second: Sequence[ResultRow]) -> list[str]:

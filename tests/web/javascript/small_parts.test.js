@@ -81,7 +81,7 @@ test('numbers carry three digits and their unit', () => {
   assert.equal(format.latency(5_468_000), '5.47 ms');
   assert.equal(format.latency(42_400_000), '42.4 ms');
   assert.equal(format.latency(312_000), '312 µs');
-  assert.equal(format.rate(1234.5), '1,235');
+  assert.equal(format.rate(1234.5), '1,234');
   assert.equal(format.size(14_239_897), '14.2 MB');
   assert.equal(format.wait(64), '64 s');
   assert.equal(format.wait(130), '2 min');
@@ -89,6 +89,16 @@ test('numbers carry three digits and their unit', () => {
   assert.equal(format.quality(31.4159, 'dB'), '31.42\u00a0dB');
   assert.equal(format.count(1, 'query', 'queries'), '1 query');
   assert.equal(format.count(2457, 'sample'), '2,457 samples');
+});
+
+test('figures are rounded as on the pages that the server makes', () => {
+  // Python: f"{7.755:.2f}", f"{42.25:.1f}", f"{42.35:.1f}", f"{0.5:.2f}", f"{312.5:.0f}", f"{313.5:.0f}"
+  assert.equal(format.latency(7_755_000), '7.75 ms');
+  assert.equal(format.latency(42_250_000), '42.2 ms');
+  assert.equal(format.latency(42_350_000), '42.4 ms');
+  assert.equal(format.latency(312_500), '312 µs');
+  assert.equal(format.latency(313_500), '314 µs');
+  assert.equal(format.latency(1_000_000), '1.00 ms');
 });
 
 test('browsers and systems are named from what they say of themselves', () => {

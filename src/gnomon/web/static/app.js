@@ -3,6 +3,7 @@
 
 import { conduct, endFinishedRuns, Stopped } from './conduct.js';
 import { keepScreenOn } from './conditions.js';
+import { endedText } from './delivery.js';
 import { describeDevice } from './device.js';
 import { announce, element, showScreen } from './dom.js';
 import { BASE } from './files.js';
@@ -114,8 +115,14 @@ async function showStart(page, at_once = false) {
     stopLoading();
     stopLoading = preload(catalogue, probes, page.choice, schedules, (progress) => start.showLoading(progress, offline));
   };
-  if (at_once) await begin();
-  else loadAhead();
+  if (!at_once) loadAhead();
+  else if (isUnfinished(keeper.known(), page.choice)) await run(page); // the page was loaded again in the middle
+  else await begin();
+}
+
+/** @param {import('./session.js').Session | undefined} session @param {Choice} choice   Of this address. */
+function isUnfinished(session, choice) {
+  return session?.finished === false && JSON.stringify(session.choice) === JSON.stringify(choice);
 }
 
 /** @param {Page} page */
@@ -124,9 +131,10 @@ async function run(page) {
   if (await isRunningElsewhere()) return;
   const probes = await page.probing;
   const stopping = new AbortController();
-  const { screen, show } = runScreen(catalogue, keeper.session(), stopping);
-  redraw = () => {};
+  const { screen, show, showDelivery } = runScreen(catalogue, keeper.session(), stopping);
+  redraw = () => showDelivery(delivery);
   showScreen(...screen);
+  redraw();
   const release = keepScreenOn();
   const gpu = probes.find(({ name, usable }) => name === 'webgpu' && usable)?.why ?? '';
   const measurer = new Measurer();
@@ -141,8 +149,9 @@ async function run(page) {
     release();
   }
   await keeper.change((session) => ({ ...session, finished: true }));
+  doNotStartByItselfAgain();
   keeper.startSending();
-  announce('All tests are done');
+  await keeper.tellDelivery();
   showResults(page);
 }
 
@@ -153,6 +162,14 @@ async function giveUp({ keeper }, why) {
     await keeper.change((session) => withFailure(session, failed, why));
   }
   await endFinishedRuns({ keeper }, why);
+}
+
+/** Until its session has ended, a page that was told to start by itself measures after a reload too; then no more. */
+function doNotStartByItselfAgain() {
+  const address = new URL(location.href);
+  if (!address.searchParams.has('autostart')) return;
+  address.searchParams.delete('autostart');
+  history.replaceState(history.state, '', address);
 }
 
 /** @param {Page} page */
@@ -172,9 +189,12 @@ function showResults(page) {
       onAgain: () => showStart(page),
       onDownload: () => download(keeper.session()),
     });
+  const say = () => announce(endedText(delivery, keeper.session()));
   showScreen(...draw());
+  say();
   document.title = 'Results · Gnomon';
   redraw = () => {
+    say();
     const main = /** @type {HTMLElement} */ (document.querySelector('main'));
     // Only what is below the heading: the focus and the place on the page stay.
     main.replaceChildren(main.children[0], ...draw().slice(1).filter((part) => part instanceof Node));

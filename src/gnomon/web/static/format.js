@@ -5,7 +5,19 @@ function digits(value, digits = 3) {
   if (value === 0) return '0';
   const whole = Math.floor(Math.log10(Math.abs(value))) + 1;
   const decimals = Math.max(0, digits - whole);
-  return value.toLocaleString('en', { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return rounded(value, decimals).toLocaleString('en', { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+}
+
+/**
+ * Rounds what the value really is in binary, and a tie to the even digit, as the server's pages do: 7.755 is a little
+ * less than that and becomes 7.75, where `toLocaleString` alone would round its shortest decimal form up.
+ * @param {number} value @param {number} decimals
+ */
+function rounded(value, decimals) {
+  const up = value.toFixed(decimals); // of a tie the larger
+  const [, rest = ''] = value.toFixed(60).split('.'); // to the last of its binary digits
+  const tie = /^50*$/.test(rest.slice(decimals));
+  return tie && Number(up.at(-1)) % 2 === 1 ? Number(up) - Math.sign(value) * 10 ** -decimals : Number(up);
 }
 
 /** @param {number} bytes */

@@ -7,7 +7,7 @@ import { makeUploader, sendTo, waiting } from './upload.js';
 
 /** @typedef {import('./session.js').Session} Session */
 /** @typedef {import('./upload.js').Parcel} Parcel */
-/** @typedef {{waiting: number, reachable: boolean}} Delivery */
+/** @typedef {import('./delivery.js').Delivery} Delivery */
 
 /** @typedef {Awaited<ReturnType<typeof makeKeeper>>} Keeper */
 
@@ -77,6 +77,8 @@ export async function makeKeeper(store, onDelivery, onAnswer) {
       reachable = true;
       uploader.start();
     },
+    /** Tells what waits as the store has it: deliveries tell it only once they have begun. */
+    tellDelivery: async () => tell(await store.parcels()),
     /** Ends deliveries before a test is measured, giving them a moment to come to their end. @param {number} moment_ms */
     pauseSending: async (moment_ms) => {
       const moment = new Promise((resolve) => setTimeout(resolve, reachable ? moment_ms : 0));
@@ -96,7 +98,17 @@ export async function makeKeeper(store, onDelivery, onAnswer) {
     },
   };
 
+  /** Whether trying is worth a wait: each start of deliveries begins in good hope. */
   let reachable = true;
+  /** Whether the last try was answered. What the page shows does not change by beginning another one. */
+  let answered = true;
+
+  /** @param {Parcel[]} parcels */
+  function tell(parcels) {
+    // What is left of a run without its tests is its verdict: one result too.
+    const tests = parcels.filter(({ path }) => path.includes('/tests/')).length;
+    onDelivery({ waiting: Math.max(tests, Math.min(1, parcels.length)), reachable: answered });
+  }
 
   const uploader = makeUploader({
     store,
@@ -104,15 +116,16 @@ export async function makeKeeper(store, onDelivery, onAnswer) {
     wait: waiting,
     onChange: (parcels, answers) => {
       reachable = answers;
-      // What is left of a run without its tests is its verdict: one result too.
-      const tests = parcels.filter(({ path }) => path.includes('/tests/')).length;
-      onDelivery({ waiting: Math.max(tests, Math.min(1, parcels.length)), reachable });
+      if (!answers) answered = false;
+      tell(parcels);
     },
     onAnswer: async (parcel, answer) => {
+      answered = true;
       await noteAnswer(parcel, answer);
       onAnswer();
     },
     onRefusal: async (parcel, why) => {
+      answered = true;
       const benchmark = benchmarkOf(parcel);
       if (benchmark) {
         await keeper.change((session) =>

@@ -1,6 +1,7 @@
 // The results of a session: for each task its speed, its quality against the threshold, its grade, and what to mend.
 // Before the server has answered, the page shows its own figures and says that they are not judged yet.
 
+import { endedText, waitingText } from './delivery.js';
 import { element, sign } from './dom.js';
 import { count, latency, quality, rate } from './format.js';
 import { TITLES } from './providers.js';
@@ -25,7 +26,7 @@ const GRADES = /** @type {Record<string, {word: string, meaning: string}>} */ ({
  * @param {object} given
  * @param {Catalogue} given.catalogue
  * @param {Session} given.session
- * @param {import('./keeper.js').Delivery} given.delivery
+ * @param {import('./delivery.js').Delivery} given.delivery
  * @param {() => void} given.onAgain
  * @param {() => void} given.onDownload
  */
@@ -40,7 +41,9 @@ export function resultsScreen({ catalogue, session, delivery, onAgain, onDownloa
       element('h1', {}, 'Results'),
       element('p', { class: 'quiet' }, headline(catalogue, session)),
     ),
-    deliveryLine(delivery),
+    delivery.waiting > 0
+      ? deliveryLine(delivery)
+      : element('p', { 'data-testid': 'ended' }, endedText(delivery, session)),
     element('div', { class: 'cards' }, ...tasks.map((task) => card(task, session))),
     stand_ins.length > 0 && standInNote(stand_ins),
     element(
@@ -53,13 +56,10 @@ export function resultsScreen({ catalogue, session, delivery, onAgain, onDownloa
   ];
 }
 
-/** @param {import('./keeper.js').Delivery} delivery */
-export function deliveryLine({ waiting, reachable }) {
-  if (waiting === 0) return null;
-  const text = reachable
-    ? `Sending: ${count(waiting, 'result')} to go`
-    : `${count(waiting, 'result waits', 'results wait')} for the server. They are kept on this device and sent when it is back.`;
-  return element('p', { class: 'note', 'data-testid': 'waiting' }, text);
+/** @param {import('./delivery.js').Delivery} delivery */
+export function deliveryLine(delivery) {
+  const text = waitingText(delivery);
+  return text ? element('p', { class: 'note', 'data-testid': 'waiting' }, text) : null;
 }
 
 /** @param {Catalogue} catalogue @param {Session} session */

@@ -1,5 +1,6 @@
 // The screen of a session in progress: one test at a time in large figures, and below it what is done and what is left.
 
+import { UNREACHABLE } from './delivery.js';
 import { announce, element, sign } from './dom.js';
 import { count, seconds } from './format.js';
 
@@ -33,6 +34,7 @@ export function runScreen(catalogue, session, stopping) {
   const bar = element('progress', { max: 1, value: 0, 'aria-label': 'This test' });
   const question = element('div', { class: 'question', hidden: true, role: 'alertdialog', 'aria-labelledby': 'question' });
   const steps = element('ol', { class: 'steps' });
+  const unreachable = element('p', { class: 'note', hidden: true, 'data-testid': 'unreachable' }, UNREACHABLE);
   const confirm = element('dialog', { 'aria-labelledby': 'stop-question' });
   confirm.append(
     element('h2', { id: 'stop-question' }, 'Stop measuring?'),
@@ -53,6 +55,7 @@ export function runScreen(catalogue, session, stopping) {
   );
   const screen = [
     element('header', { class: 'top' }, title, element('p', { class: 'quiet' }, 'Keep this page in front and the phone at rest.')),
+    unreachable,
     element('section', { class: 'card stage-card' }, task, what, figure, bar, detail, question),
     element('section', { class: 'card', 'aria-label': 'All tests' }, steps),
     element('div', { class: 'buttons' }, element('button', { class: 'secondary', type: 'button', onclick: () => confirm.showModal() }, 'Stop')),
@@ -124,7 +127,16 @@ export function runScreen(catalogue, session, stopping) {
         stopping.signal.addEventListener('abort', () => resolve());
       }),
   };
-  return { screen, show };
+  return {
+    screen,
+    show,
+    /** @param {import('./delivery.js').Delivery} delivery */
+    showDelivery({ reachable }) {
+      if (unreachable.hidden === reachable) return;
+      unreachable.hidden = reachable;
+      announce(reachable ? 'The server is back' : UNREACHABLE);
+    },
+  };
 }
 
 /** @param {Step} step @param {{task: string, test: string}} name @param {boolean} current */

@@ -163,6 +163,8 @@ function introduction() {
       { class: 'lead' },
       'Small models run in this browser. Each answer is timed, every answer is checked, and a verdict says what may be claimed.',
     ),
+    // Of every device: there may be some where this browser has measured nothing.
+    element('p', {}, element('a', { href: 'results' }, 'All results')),
   );
 }
 

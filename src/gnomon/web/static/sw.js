@@ -13,10 +13,10 @@ const SHELL = [
   'manifest.webmanifest',
   'api/catalogue',
   ...[
-    'answers.js', 'app.js', 'clock.js', 'conditions.js', 'conduct.js', 'device.js', 'dom.js', 'feeds.js', 'figures.js',
-    'files.js', 'format.js', 'icon.svg', 'icon-192.png', 'keeper.js', 'loops.js', 'measure-worker.js', 'measurer.js',
-    'preload.js', 'providers.js', 'runtime.js', 'schedules.js', 'screen-results.js', 'screen-run.js', 'screen-start.js',
-    'session.js', 'store.js', 'style.css', 'upload.js', 'wire.js',
+    'answers.js', 'app.js', 'clock.js', 'conditions.js', 'conduct.js', 'delivery.js', 'device.js', 'dom.js', 'feeds.js',
+    'figures.js', 'files.js', 'format.js', 'icon.svg', 'icon-192.png', 'keeper.js', 'loops.js', 'measure-worker.js',
+    'measurer.js', 'preload.js', 'providers.js', 'runtime.js', 'schedules.js', 'screen-results.js', 'screen-run.js',
+    'screen-start.js', 'session.js', 'store.js', 'style.css', 'upload.js', 'wire.js',
   ].map((name) => `static/${name}`),
 ];
 
