@@ -107,7 +107,7 @@ def test_a_system_may_say_nothing_of_itself(tmp_path):
         def describe(self):
             return None
 
-    run = gnomon.run("digits", system=Silent(), quick=True, accuracy=False, out=tmp_path)
+    run = gnomon.run(SMALL, system=Silent(), accuracy=False, out=tmp_path)
     assert run.verdict.valid
     assert check(run.path).fine
 

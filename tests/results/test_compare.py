@@ -405,7 +405,7 @@ def test_sides_of_a_phone_say_precision_and_device_and_what_differs_between_them
     ]
     assert comparison.warnings == (
         "precision: A fp32, B int8: a difference in speed is one between two models",
-        "model: A digits.onnx (sha256 87c7ed76), B digits.onnx (sha256 99abcdef): not the same file",
+        "model: A digits.onnx (sha256 87c7ed76587d), B digits.onnx (sha256 99abcdef): not the same file",
         "provider: A wasm, B webgpu",
         "threads: A 4, B 1",
     )
