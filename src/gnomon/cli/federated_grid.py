@@ -10,6 +10,7 @@ import typer
 
 from gnomon.cli import federated_options as fed
 from gnomon.cli.ending import watched
+from gnomon.cli.exit_codes import EXIT_INTERRUPTED
 from gnomon.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gnomon.fleet.grid_file import Grid
     from gnomon.fleet.grid_summary import BestChoice
 
-EXIT_INTERRUPTED = 130
 GRID = "The grid"
 OUTPUT = "Output"
 

@@ -16,12 +16,12 @@ import typer
 
 from gnomon.cli.asked import Asked, LeftOut
 from gnomon.cli.ending import print_runs, runs_as_json
+from gnomon.cli.exit_codes import EXIT_INTERRUPTED
 from gnomon.core.errors import RunFolderError
 from gnomon.core.run import Run, find_runs
 from gnomon.core.spec import Benchmark
 from gnomon.core.under_test import asked_system
 
-EXIT_INTERRUPTED = 130
 NOT_BEGUN = "gnomon: interrupted before a run had begun: nothing was measured"
 OF_A_RUN = ("embedding", "compression")
 """Options of the command that differ from run to run, besides system and precision."""

@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
+from gnomon.cli.exit_codes import EXIT_INTERRUPTED
 from gnomon.core.errors import GnomonError, GnomonWarning
 from gnomon.core.version import __version__
 
 EXIT_INVALID = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="gnomon",

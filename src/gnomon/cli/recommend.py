@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gnomon.cli.ending import watched
+from gnomon.cli.exit_codes import EXIT_INTERRUPTED
 from gnomon.core.errors import SettingsError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ recommend = typer.Typer(
     no_args_is_help=True, help="Train click models over compressed embedding tables."
 )
 
-EXIT_INTERRUPTED = 130
 QUICK_ROWS = 60_000
 QUICK_HELD_OUT = 30_000
 ROWS = 1_000_000

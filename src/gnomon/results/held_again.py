@@ -31,11 +31,11 @@ def against_model(run: Run, task: Task, results: Mapping[str, Any]) -> Iterator[
     Raises:
         GnomonError: The record is damaged, or the model is not the one that it is about.
     """
-    from gnomon.systems.held_against import held_against_model  # few runs need ONNX Runtime for it
-
     stored = run.record["measurements"].get(ACCURACY)
     if not results.get(ACCURACY) or not _is_from_browser(run):
         return
+    from gnomon.systems.held_against import held_against_model  # few runs need ONNX Runtime for it
+
     said, described = agreement_on_record(stored), _description(run)
     precision = described.get("precision")
     if said is None or precision not in tuple(FARTHEST):

@@ -47,9 +47,8 @@ def returned_of(offered: Offered, settings: Settings, upload: Upload, precision:
                 f"measure it again"
             )
         answers, agreement = _answers(offered, samples, upload, precision)
-        if not all_finite(
-            list(upload.outputs)
-        ):  # of answers, which may be classes, nobody could tell
+        # Of answers, which may be classes, nobody could tell.
+        if not all_finite(upload.outputs):
             faults.append(Fault("not_finite", NOT_FINITE))
     return Returned(
         issued_ns=upload.issued_ns,
