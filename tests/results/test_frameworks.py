@@ -143,7 +143,16 @@ def test_what_ran_stands_beside_what_was_asked_for_if_it_is_another(runs):
         system["description"]["precision_executed"] = ran
         text = shown([replace(run, record={**run.record, "system": system})], 80)
         assert cell in text
-        assert ("the framework says that b ran" in text) is ("→" in cell)
+        assert ("b is what ran" in text) is ("→" in cell)
+
+
+def test_a_model_of_ones_own_is_said_to_run_in_what_it_runs_in(runs):
+    run = runs["onnx", "int8"]
+    system = json.loads(json.dumps(run.record["system"]))
+    system["description"] |= {"precision": "own", "precision_executed": "int8"}
+    text = shown([replace(run, record={**run.record, "system": system})], 80)
+    assert "own, int8" in text
+    assert "→" not in text
 
 
 def test_only_systems_of_model_files_on_one_benchmark_stand_in_such_a_table(runs, tmp_path):

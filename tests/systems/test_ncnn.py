@@ -115,3 +115,13 @@ def test_without_its_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ncnn", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'gnomon\[ncnn\]'"):
         NcnnSystem()
+
+
+def test_fp16_that_is_computed_in_single_precision_is_said_to_be():
+    task = make_task("mobile-detection")
+    half, single = NcnnSystem(precision="fp16"), NcnnSystem()
+    for system in (half, single):
+        system.load(task, SOME)
+    same = np.array_equal(half.predict(SOME[:1]), single.predict(SOME[:1]))
+    assert (half.describe().get("precision_executed") == "fp32") is same
+    assert "precision_executed" not in single.describe()

@@ -17,6 +17,7 @@ from rich.text import Text
 from gnomon.core.run import Run
 from gnomon.core.spec import QualityTarget
 from gnomon.core.units import format_duration_ns, format_rate
+from gnomon.loadgen.judge import OWN_PRECISION
 from gnomon.results.table import COLOURS
 
 FULL_PRECISION = "fp32"
@@ -32,7 +33,7 @@ class FrameworkRow:
         framework, version: What ran the model.
         accelerator: On what: `CPU`, `CPU xnnpack`, a GPU's name.
         precision: What was asked for.
-        precision_executed: What ran, where the framework tells; else empty.
+        precision_executed: What ran, where that can be told; else empty.
         threads: Within one call.
         percentile: The share of SingleStream's queries that took at most `latency_ns`.
         latency_ns: Measured, not early stopping's estimate; None if it was not measured.
@@ -165,6 +166,8 @@ def _latency_title(rows: Sequence[FrameworkRow]) -> str:
 def _precision(row: FrameworkRow) -> str:
     """What was asked for, and what ran if that is another."""
     ran = row.precision_executed
+    if row.precision == OWN_PRECISION:
+        return f"{row.precision}, {ran}" if ran else row.precision
     return f"{row.precision}→{ran}" if ran and row.precision not in ran else row.precision
 
 
@@ -197,5 +200,5 @@ def _remarks(rows: Sequence[FrameworkRow], target: QualityTarget) -> list[Text]:
             f"lost: against {FULL_PRECISION} of the same framework, or else of {REFERENCE_FRAMEWORK}"
         )
     if any("→" in _precision(row) for row in rows):
-        words.append("a→b: a was asked for, and the framework says that b ran")
+        words.append("a→b: a was asked for, b is what ran")
     return [Text(line, style="dim") for line in words]

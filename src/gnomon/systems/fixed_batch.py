@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError
 from gnomon.core.task import IndexArray, Outputs, Task
+from gnomon.systems.executed import in_single_precision
 from gnomon.systems.model_file import ModelFileSystem, ModelInputs
 from gnomon.systems.tensors import Fitted, Tensor, fitted
 
@@ -54,6 +55,14 @@ class FixedBatchSystem(ModelFileSystem):
             Exception: Whatever the framework raises where a model takes one sample alone.
         """
 
+    def _in_single_precision(self, path: Path) -> Calls | None:
+        """The same model on kernels that compute in single precision; None where there are none to ask.
+
+        Raises:
+            DataError: They cannot load it.
+        """
+        return None
+
     def close(self) -> None:
         """Let go of the model."""
         self._single = self._whole = None
@@ -74,15 +83,29 @@ class FixedBatchSystem(ModelFileSystem):
         fit = fitted(self._path, task.name, single.inputs, single.outputs, given)
         inputs = ModelInputs(task, samples, fit.stored)
         try:
-            single.call(single.prepared(inputs[one]))
+            found = single.call(single.prepared(inputs[one]))
         except Exception as error:
             words = " ".join(str(error).split())[:160]
             raise DataError(
                 f"model {self._path} cannot run on the inputs of {task.name!r}: {words}"
             ) from None
+        if self.precision == "fp16" and not self.precision_executed:
+            self.precision_executed = self._what_half_came_to(found, inputs[one])
         if self._whole and not _alike(single, self._whole, inputs, samples, self.max_batch_size):
             self._whole, self.max_batch_size = None, 1
         return _predicting(task, inputs, samples, fit, single, self._whole, self.max_batch_size)
+
+    def _what_half_came_to(self, found: list[NDArray[Any]], batches: list[NDArray[Any]]) -> str:
+        """`fp32` where half precision was asked for and single is what ran; else nothing is claimed."""
+        assert self._path is not None
+        try:
+            single = self._in_single_precision(self._path)
+        except DataError:
+            return ""
+        if single is None:
+            return ""
+        same = in_single_precision(found, single.call(single.prepared(batches)))
+        return "fp32" if same else ""
 
 
 def _predicting(

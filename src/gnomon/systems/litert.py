@@ -111,6 +111,9 @@ class LiteRtSystem(FixedBatchSystem):
             call,
         )
 
+    def _in_single_precision(self, path: Path) -> Calls:
+        return LiteRtSystem(model=path, threads=self._threads, delegate=BUILT_IN)._calls(path, 1)
+
     def _interpreter(self, path: Path, samples: int) -> Any:
         """An interpreter for so many samples in a call."""
         kinds = self._litert.OpResolverType

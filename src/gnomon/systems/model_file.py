@@ -38,11 +38,13 @@ class ModelFileSystem(SynchronousSystem):
         framework: The framework's name, as people write it.
         format: What the task's models for it are called.
         chosen_while_running: Precisions that the framework gives a model of a person's own.
+        precision_executed: What the open model is really computed in; empty where that cannot be told.
     """
 
     framework: str
     format: str
     chosen_while_running: tuple[str, ...] = ()
+    precision_executed: str = ""
 
     def __init__(
         self, *, model: Path | str | None, threads: int, precision: str | None, batch_size: int
@@ -96,7 +98,9 @@ class ModelFileSystem(SynchronousSystem):
         }
         if self._path is None:
             return described
+        executed = self.precision_executed
         return described | {
+            **({"precision_executed": executed} if executed else {}),
             "accelerator": self.accelerator,
             "batch_size": self.max_batch_size,
             "model": self._path.name,

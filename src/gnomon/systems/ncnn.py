@@ -147,6 +147,9 @@ class NcnnSystem(FixedBatchSystem):
         outputs = tuple(Tensor(str(name), None, None) for name in fetches)
         return Calls(inputs, outputs, prepared, call)
 
+    def _in_single_precision(self, path: Path) -> Calls:
+        return NcnnSystem(model=path, threads=self._threads)._calls(path, 1)
+
 
 def _input_shapes(param: Path) -> dict[str, tuple[int, ...]]:
     """By input, its shape where the .param file tells it: width, height and channels are numbered 0, 1, 2."""

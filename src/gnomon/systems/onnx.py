@@ -12,6 +12,7 @@ import onnxruntime
 from gnomon.core.errors import DataError, SettingsError, UnknownNameError
 from gnomon.core.task import IndexArray, Outputs, Task
 from gnomon.systems.model_file import ModelFileSystem, ModelInputs
+from gnomon.systems.onnx_trace import KernelTrace
 from gnomon.systems.tensors import require_count
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
@@ -58,6 +59,7 @@ class OnnxSystem(ModelFileSystem):
             if provider not in available:
                 raise UnknownNameError("ONNX Runtime provider", provider, available)
         self._session: onnxruntime.InferenceSession | None = None
+        self._trace: KernelTrace | None = None
 
     @property
     def accelerator(self) -> str:
@@ -71,7 +73,7 @@ class OnnxSystem(ModelFileSystem):
 
     def close(self) -> None:
         """Let go of the session."""
-        self._session = None
+        self._session = self._trace = None
 
     def _answering(self, task: Task, samples: IndexArray) -> Callable[[IndexArray], Outputs]:
         assert self._session is not None
@@ -106,6 +108,8 @@ class OnnxSystem(ModelFileSystem):
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = SEVERITY_ERROR
+        if self.precision != "fp32":
+            self._trace = KernelTrace(options)
         try:
             session = onnxruntime.InferenceSession(path, options, providers=self._providers)
         except Exception as error:
@@ -147,6 +151,9 @@ class OnnxSystem(ModelFileSystem):
             raise DataError(
                 f"model {path} cannot run on the inputs of {task.name!r}: {_first_line(error)}"
             ) from None
+        if self._trace is not None:
+            self.precision_executed = self._trace.precision(self._session)
+            self._trace = None
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,6 @@ unless told otherwise. So fp32 is asked for by name, and what ran is read back a
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError, SettingsError
 from gnomon.core.extras import optional_module
+from gnomon.systems.executed import over_layers
 from gnomon.systems.fixed_batch import Calls, FixedBatchSystem
 from gnomon.systems.tensors import Tensor
 
@@ -77,7 +77,7 @@ class OpenVinoSystem(FixedBatchSystem):
                 f"install its driver"
             )
         self._compiled: Any = None
-        self._ran: dict[str, Any] = {}
+        self._kernels: list[str] = []
 
     @property
     def version(self) -> str:
@@ -92,8 +92,9 @@ class OpenVinoSystem(FixedBatchSystem):
         return ", ".join(self._compiled.get_property("EXECUTION_DEVICES"))
 
     def describe(self) -> dict[str, Any]:
-        """What all systems of model files say, and the device and precision that really ran."""
-        return super().describe() | {"device": self._device} | self._ran
+        """What all systems of model files say, the device that was asked for and the kernels that ran."""
+        kernels = {"kernels": self._kernels} if self._kernels else {}
+        return super().describe() | {"device": self._device} | kernels
 
     def close(self) -> None:
         """Let go of the model."""
@@ -117,7 +118,8 @@ class OpenVinoSystem(FixedBatchSystem):
                 f"{samples} {'sample' if samples == 1 else 'samples'} a call: {words}"
             ) from None
         if samples == 1:
-            self._compiled, self._ran = compiled, _what_runs(compiled)
+            self._compiled = compiled
+            self.precision_executed, self._kernels = _what_runs(compiled)
         tensor_of, request = self._openvino.Tensor, compiled.create_infer_request()
         feed, infer, fetch = request.set_input_tensor, request.infer, request.get_output_tensor
         outputs = range(len(compiled.outputs))
@@ -179,7 +181,7 @@ def _in_passing_thread(work: Callable[[], _Found]) -> _Found:
         return passing.submit(work).result()
 
 
-def _what_runs(compiled: Any) -> dict[str, Any]:
+def _what_runs(compiled: Any) -> tuple[str, list[str]]:
     """Precision and kernels of the layers that matter, as the compiled model tells."""
     layers = [operator.get_rt_info() for operator in compiled.get_runtime_model().get_ordered_ops()]
     told = [
@@ -188,14 +190,8 @@ def _what_runs(compiled: Any) -> dict[str, Any]:
         if "layerType" in layer
     ]
     counted = [layer for layer in told if layer["layerType"] in COMPUTE_LAYERS] or told
-    precisions = Counter(_precision_of(layer) for layer in counted)
-    return {
-        "precision_executed": ", ".join(
-            name if len(precisions) == 1 else f"{name} ({count} of {len(counted)} layers)"
-            for name, count in precisions.most_common()
-        ),
-        "kernels": sorted({layer["primitiveType"] for layer in counted}),
-    }
+    kernels = sorted({layer["primitiveType"] for layer in counted})
+    return over_layers([_precision_of(layer) for layer in counted]), kernels
 
 
 def _precision_of(layer: Mapping[str, str]) -> str:

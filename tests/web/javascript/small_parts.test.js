@@ -77,11 +77,12 @@ test('offline is samples over the time from the first batch to the last answer',
   assert.deepEqual(ownFigures({ ...single, scenario: 'offline' }, issued, completed), { samples_per_s: 2 });
 });
 
-test('numbers carry three digits and their unit', () => {
+test('numbers carry three digits, rates four, and their unit', () => {
   assert.equal(format.latency(5_468_000), '5.47 ms');
   assert.equal(format.latency(42_400_000), '42.4 ms');
   assert.equal(format.latency(312_000), '312 µs');
-  assert.equal(format.rate(1234.5), '1,234');
+  assert.equal(format.rate(12_345.6), '12,346');
+  assert.equal(format.rate(45.678), '45.68');
   assert.equal(format.size(14_239_897), '14.2 MB');
   assert.equal(format.wait(64), '64 s');
   assert.equal(format.wait(130), '2 min');
@@ -99,6 +100,9 @@ test('figures are rounded as on the pages that the server makes', () => {
   assert.equal(format.latency(312_500), '312 µs');
   assert.equal(format.latency(313_500), '314 µs');
   assert.equal(format.latency(1_000_000), '1.00 ms');
+  assert.equal(format.latency(999_600), '1.00 ms');
+  assert.equal(format.latency(9_996_000), '10.0 ms');
+  assert.equal(format.rate(9.99951), '10.00');
 });
 
 test('browsers and systems are named from what they say of themselves', () => {

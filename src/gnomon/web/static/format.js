@@ -1,10 +1,13 @@
-// Numbers as a person reads them: three digits that count, the unit beside, the same everywhere.
+// Numbers as a person reads them: three digits that count, four of a rate, the unit beside, the same everywhere.
 
-/** @param {number} value @param {number} digits */
+/** Of a unit's size: from here on a figure of three digits is rounded up to it, so that 999.6 µs reads 1.00 ms. */
+const ROUNDED_UP = 0.9995;
+
+/** At least so many digits that count; the whole part is never rounded away. @param {number} value @param {number} digits */
 function digits(value, digits = 3) {
   if (value === 0) return '0';
-  const whole = Math.floor(Math.log10(Math.abs(value))) + 1;
-  const decimals = Math.max(0, digits - whole);
+  const exponent = Number(value.toExponential(digits - 1).split('e')[1]);
+  const decimals = Math.max(0, digits - 1 - exponent);
   return rounded(value, decimals).toLocaleString('en', { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
@@ -29,15 +32,15 @@ export function size(bytes) {
 
 /** @param {number} nanoseconds */
 export function latency(nanoseconds) {
-  if (nanoseconds < 1e3) return `${digits(nanoseconds)} ns`;
-  if (nanoseconds < 1e6) return `${digits(nanoseconds / 1e3)} µs`;
-  if (nanoseconds < 1e9) return `${digits(nanoseconds / 1e6)} ms`;
+  if (nanoseconds < 1e3 * ROUNDED_UP) return `${digits(nanoseconds)} ns`;
+  if (nanoseconds < 1e6 * ROUNDED_UP) return `${digits(nanoseconds / 1e3)} µs`;
+  if (nanoseconds < 1e9 * ROUNDED_UP) return `${digits(nanoseconds / 1e6)} ms`;
   return `${digits(nanoseconds / 1e9)} s`;
 }
 
 /** @param {number} per_s */
 export function rate(per_s) {
-  return digits(per_s);
+  return digits(per_s, 4);
 }
 
 /** @param {number} seconds */
