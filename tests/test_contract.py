@@ -31,7 +31,6 @@ def brings_data(task_name):
     return not getattr(TASKS.load(task_name), "needs", "")
 
 
-SLOW = (pytest.mark.slow, pytest.mark.timeout(600))
 READY_TASKS = [name for name in TASKS.names() if brings_data(name)]
 READY_BENCHMARKS = [name for name in BENCHMARKS.names() if brings_data(BENCHMARKS.load(name).task)]
 SHORTEST = {
@@ -105,8 +104,12 @@ def test_a_benchmark_of_data_that_a_person_brings_says_which_and_how(tmp_path, n
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=SLOW if takes_long(name) else ()) for name in READY_BENCHMARKS],
+    [
+        pytest.param(name, marks=pytest.mark.slow if takes_long(name) else ())
+        for name in READY_BENCHMARKS
+    ],
 )
+@pytest.mark.timeout(600)
 def test_a_benchmark_reaches_its_quality_on_its_default_system_and_checks_out(tmp_path, name):
     run = gnomon.run(name, out=tmp_path, **SHORTEST[BENCHMARKS.load(name).protocol])
     assert run.status == "complete"

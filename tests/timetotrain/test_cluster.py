@@ -32,9 +32,15 @@ def cluster(monkeypatch):
 @pytest.mark.filterwarnings("ignore")  # Ray's own, of files that its processes hold
 @pytest.mark.timeout(300)
 def test_the_seeds_of_a_campaign_are_spread_over_both_workers(tmp_path, cluster):
-    body = """
-    import ray
-    time.sleep(0.2)
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    body = f"""
+    import pathlib
+    meeting = pathlib.Path({str(meeting)!r})
+    (meeting / str(run.plan.number)).touch()
+    until_s = time.monotonic() + 60
+    while len(list(meeting.iterdir())) < 2 and time.monotonic() < until_s:
+        time.sleep(0.02)
 """
     run = gnomon.run(
         loops.benchmark(),

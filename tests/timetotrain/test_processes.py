@@ -1,5 +1,6 @@
 """Runs in processes of their own: alone, together through torchrun, killed, hanging, on a full disk."""
 
+import contextlib
 import json
 import os
 import signal
@@ -172,7 +173,13 @@ def test_a_loop_that_never_starts_the_clock_is_stopped(tmp_path, monkeypatch):
 
 
 def test_a_campaign_whose_process_is_killed_leaves_no_run_behind_and_goes_on(tmp_path):
-    options = own_loop(tmp_path, "time.sleep(1 if run.plan.number == 1 else 0)")
+    goes_on = tmp_path / "goes-on"
+    body = f"""
+    until_s = time.monotonic() + 60
+    while not os.path.exists({str(goes_on)!r}) and time.monotonic() < until_s:
+        time.sleep(0.02)
+"""
+    options = own_loop(tmp_path, body)
     script = tmp_path / "campaign.py"
     script.write_text(
         "import gnomon, sys\n"
@@ -195,6 +202,7 @@ def test_a_campaign_whose_process_is_killed_leaves_no_run_behind_and_goes_on(tmp
         time.sleep(0.1)
     (folder,) = journals.iterdir()
     assert Run.open(folder).status == "aborted"
+    goes_on.touch()
     run = gnomon.resume(folder)
     assert run.verdict.valid, failures(run)
     assert run.measurements[MEASUREMENT]["begun_again"] == [1]
@@ -225,14 +233,21 @@ def test_the_plan_of_a_run_says_all_that_a_process_needs(tmp_path):
     assert plan["system"]["name"] == "own-loop"
 
 
+def free_port():
+    """Of those that the kernel gives to nobody who asks for any: it is bound seconds later."""
+    for port in range(20_000 + os.getpid() % 5_000, 30_000):
+        with socket.socket() as listening, contextlib.suppress(OSError):
+            listening.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore:1 runs give times")
 def test_another_machine_joins_a_run_and_trains_its_share(tmp_path):
     pytest.importorskip("torch")
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listening.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     arguments = ["training", "join", address, "--nodes", "2", "--patience", "60"]
     joined = subprocess.Popen(
         [sys.executable, "-m", "gnomon.cli.main", *arguments],

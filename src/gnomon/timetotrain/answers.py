@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnomon.core.errors import DataError, SystemFault
+from gnomon.core.files import write_atomically
 
 ANSWERS_FILE = "answers.npz"
 MOST_BYTES = 64 << 20
@@ -38,13 +40,15 @@ def kept_as_array(outputs: Any) -> NDArray[Any]:
 
 
 def write_answers(folder: Path, answers: Mapping[int, NDArray[Any]]) -> None:
-    """Write the answers of evaluations by their number, from 1.
+    """Write the answers of evaluations by their number, from 1; whole, or not at all if the process is ended.
 
     Raises:
         OSError: As the file system says it.
     """
     named: dict[str, Any] = {str(number): array for number, array in answers.items()}
-    np.savez_compressed(folder / ANSWERS_FILE, allow_pickle=False, **named)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **named)
+    write_atomically(folder / ANSWERS_FILE, packed.getvalue())
 
 
 def read_answers(folder: Path) -> dict[int, NDArray[Any]]:
@@ -57,7 +61,8 @@ def read_answers(folder: Path) -> dict[int, NDArray[Any]]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here: of a file that is no archive, np.load would leave it open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {int(name): stored[name] for name in stored.files}
     except Exception as error:
         raise DataError(f"{path} is damaged: {type(error).__name__}") from None

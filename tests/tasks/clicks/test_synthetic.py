@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gnomon.core.errors import SettingsError
@@ -113,6 +113,9 @@ def test_ids_follow_zipfs_law_over_a_shuffled_order():
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=70).filter(lambda p: sum(p) > 1e-3))
+@example([0.5, 0.5, 1.0])
+@example([0.25, 0.5, 0.25])
+@example([0.5, 1.0, 1.0, 1.0, 0.5])
 def test_an_alias_table_gives_each_outcome_its_probability(weights):
     probabilities = np.array(weights) / sum(weights)
     table = alias_table(probabilities)

@@ -40,9 +40,9 @@ def alias_table(probabilities: NDArray[np.float64]) -> AliasTable:
     slots, shift = 1 << bits, 32 - bits
     share = np.zeros(slots)
     share[: len(probabilities)] = probabilities * slots
-    light, heavy = np.flatnonzero(share < 1), np.flatnonzero(share >= 1)
+    light, heavy = np.flatnonzero(share < 1), np.flatnonzero(share > 1)
     other = np.arange(slots)
-    if not len(heavy):  # uniform, and rounding left every share just below one
+    if not len(heavy):  # uniform, if rounding left a share just below one
         share[:] = 1
     elif len(light):
         lacking, spare = np.cumsum(1 - share[light]), np.cumsum(share[heavy] - 1)
