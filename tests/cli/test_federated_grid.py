@@ -21,10 +21,7 @@ ONE_LINE = re.compile(r"\Agnomon: [^\n]+\n\Z")
 FLEET = ("federated-digits", "--clients", 10, "--learning-rate", 0.3, "--target-loss", 0.6)
 AXES = ("--clients-per-round", "2,10", "--local-iterations", "5,20")
 SLOW = (*FLEET[:-1], 0.01, "--max-rounds", 20_000, "--decay", "constant", *AXES)
-# A shell that starts the tests in the background has its children ignore SIGINT.
 PROGRAM = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from gnomon.cli.main import main
 if __name__ == "__main__":
     main()

@@ -12,11 +12,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
 from gnomon.web.serve import PATIENCE_S
+from tests.ports import free_port
 from tests.web.page import small_runtime
 
 COMMAND = [sys.executable, "-m", "gnomon.cli.main", "mobile", "serve"]
@@ -128,8 +129,7 @@ def test_without_a_reader_and_with_a_connection_kept_open_it_ends_at_once_when_i
 
 
 def test_a_reader_that_goes_before_anything_is_said_does_not_stop_it(tmp_path, cache):
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     with serving(tmp_path, cache, "--port", str(port)) as process:
         process.stdout.close()
         answered = False

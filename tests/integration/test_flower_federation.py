@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -102,11 +103,11 @@ def test_a_server_app_that_is_killed_is_started_again_and_the_ledger_goes_on(tmp
 def server_app(folder: Path) -> int:
     """The youngest of the processes that write into the SuperLink's log."""
     log = str(folder / "superlink.log")
-    writers = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if str(Path(f"/proc/{process.pid}/fd/1").readlink()) == log
-    ]
+    writers = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(OSError):  # others of the round end meanwhile
+            if str(Path(f"/proc/{process.pid}/fd/1").readlink()) == log:
+                writers.append(process)
     return max(writers, key=lambda process: (process.create_time(), process.pid)).pid
 
 

@@ -29,6 +29,7 @@ def brightest_row(images):
 def serve_shuffled(requests, replies):
     """The other process: hold a few queries back and answer them in reverse, sample by sample."""
     held = []
+    replies.put("ready")
 
     def answer_all():
         while held:
@@ -63,6 +64,9 @@ class OtherProcess(AsynchronousSystem):
         self.requests, self.replies = context.Queue(), context.Queue()
         self.process = context.Process(target=serve_shuffled, args=(self.requests, self.replies))
         self.process.start()
+        assert (
+            self.replies.get(timeout=60) == "ready"
+        )  # or its start would be the first queries' latency
         self.waiting = {}
         self.order_issued, self.order_completed = [], []
         self.reader = threading.Thread(target=self.read, daemon=True)

@@ -16,13 +16,7 @@ pytest.importorskip("torch")
 
 from gnomon.cli.main import main
 
-# A shell that starts the tests in the background has its children ignore SIGINT.
-PROGRAM = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from gnomon.cli.main import main
-main()
-"""
+PROGRAM = "from gnomon.cli.main import main; main()"
 TINY = ("--rows", 3000, "--held-out", 1500, "--methods", "full,robe", "--compression", "20,200")
 ENVIRONMENT = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
 

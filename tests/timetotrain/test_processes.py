@@ -1,10 +1,8 @@
 """Runs in processes of their own: alone, together through torchrun, killed, hanging, on a full disk."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +15,7 @@ import gnomon
 from gnomon.core.errors import GnomonError, UsageError
 from gnomon.core.run import Run
 from gnomon.results.check import check
+from tests.ports import free_port
 from tests.timetotrain import loops
 
 MEASUREMENT = "time-to-train"
@@ -231,15 +230,6 @@ def test_the_plan_of_a_run_says_all_that_a_process_needs(tmp_path):
     plan = json.loads((run.path / MEASUREMENT / "run-01" / "plan.json").read_text())
     assert plan["seed"] == run.samples[MEASUREMENT][0].seed
     assert plan["system"]["name"] == "own-loop"
-
-
-def free_port():
-    """Of those that the kernel gives to nobody who asks for any: it is bound seconds later."""
-    for port in range(20_000 + os.getpid() % 5_000, 30_000):
-        with socket.socket() as listening, contextlib.suppress(OSError):
-            listening.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ def typescript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(FOLDER / name, folder / name)
     arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
+    arguments += ["--fetch-retries", "5"]
     finished = output_of(npm, arguments, folder)
     assert finished.returncode == 0, f"TypeScript could not be installed:\n{finished.stdout}"
     return folder / "node_modules" / "typescript" / "bin" / "tsc"

@@ -77,6 +77,20 @@ def test_what_is_kept_is_used_again_and_what_is_damaged_is_not(package, tmp_path
     assert gzip.decompress(found.path(FILES[2], zipped=True).read_bytes())
 
 
+def test_what_another_process_put_in_place_meanwhile_is_left_where_it_is(
+    package, tmp_path, monkeypatch
+):
+    cache = tmp_path / "cache"
+    others = []
+
+    def slower_than_another(address, path, observer):
+        path.write_bytes(package.read_bytes())
+        others.append(ensure_runtime(package, cache=cache).path(FILES[0]).stat().st_ino)
+
+    monkeypatch.setattr(runtime_package, "_download", slower_than_another)
+    assert ensure_runtime(cache=cache).path(FILES[0]).stat().st_ino == others[0]
+
+
 def test_a_tarball_that_is_given_counts_whatever_is_kept(package, tmp_path):
     cache = tmp_path / "cache"
     found = ensure_runtime(package, cache=cache)

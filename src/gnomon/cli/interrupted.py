@@ -196,5 +196,6 @@ def _given_words(context: typer.Context) -> list[str]:
             continue
         values: Iterable[Any] = value if isinstance(value, (list, tuple)) else [value]
         for one in values:
-            words += [parameter.opts[0], str(one)]
+            whole = isinstance(one, float) and one.is_integer()
+            words += [parameter.opts[0], str(int(one) if whole else one)]
     return words

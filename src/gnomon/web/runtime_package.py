@@ -115,7 +115,8 @@ def ensure_runtime(
         DataError: It cannot be had, or is not what its hash says.
     """
     folder = (cache or cache_folder()) / f"{PACKAGE}-{VERSION}"
-    kept = _kept(folder) if tarball is None else None
+    downloaded = tarball is None
+    kept = _kept(folder) if downloaded else None
     if kept is not None:
         return kept
     try:
@@ -128,7 +129,9 @@ def ensure_runtime(
             made = Path(workplace) / "unpacked"
             made.mkdir()
             _unpack(tarball, made)
-            _put_in_place(made, folder)
+            # Another process may have been faster, and its server has these files open by now.
+            if _kept(folder) is None or not downloaded:
+                _put_in_place(made, folder)
     except OSError as error:
         raise DataError(
             f"{PACKAGE} cannot be kept in {folder}: {error.strerror or error}; make room, or set "
