@@ -158,7 +158,7 @@ def test_samples_marked_as_lost_are_a_gap_and_no_falling_edge():
 
 
 def test_a_reader_that_cannot_keep_up_with_the_buffer_says_what_it_lost():
-    device = Device(np.full(300_000, 0.1), np.ones(300_000, np.uint8), keeps=2000)
+    device = Device(np.full(3_000_000, 0.1), np.ones(3_000_000, np.uint8), keeps=2000)
     samples = recorded(device).samples()
     assert sum(gap.lost for gap in samples.gaps) > 0
     assert samples.energy_j.sum() == pytest.approx(0.1 * samples.end_s, rel=1e-3)

@@ -96,7 +96,8 @@ def test_operators_equal_the_numpy_library(call):
     assert wide.dtype == torch.float64
     np.testing.assert_allclose(wide, out, atol=1e-5)
     wide = robe_backward(tensor(gradient).double(), ids, bounds, each, text, pooling)
-    np.testing.assert_allclose(wide, back, atol=1e-5)
+    # Where all weights share a few cells, single precision adds hundreds of gradients to each.
+    np.testing.assert_allclose(wide, back, atol=1e-3)
     if pooling == "sum":
         found = robe_weight_gradient(tensor(array), ids, tensor(gradient), bounds, text)
         wide = robe_weight_gradient(

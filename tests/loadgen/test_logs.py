@@ -93,7 +93,9 @@ SWITCHES = {
 }
 MOST_QUERIES = {"max_query_count": 700, "min_duration_ns": NS_PER_S, "target_qps": 2_000}
 TOO_SHORT = {
-    "offline, too few expected": settings_of("offline", target_qps=1_000, min_query_count=10),
+    "offline, too few expected": settings_of(
+        "offline", target_qps=20, min_query_count=10, min_duration_ns=NS_PER_S
+    ),
     "single-stream, most queries": settings_of("single-stream", **MOST_QUERIES),
     "multi-stream, most queries": settings_of("multi-stream", **MOST_QUERIES),
     "server, most queries": settings_of(
@@ -466,7 +468,7 @@ def assert_same_rate(queries, theirs, ours):
     """The trace begins with the first query; the reference's clock began a moment before."""
     seconds = [(queries - 1) / rate for rate in (theirs, ours)]
     assert seconds[1] <= seconds[0] * 1.00001
-    assert seconds[0] - seconds[1] < 100e-6 + 1e-5 * seconds[0]
+    assert seconds[0] - seconds[1] < 50e-3 + 1e-5 * seconds[0]
 
 
 def assert_same_figures(settings, theirs, ours):

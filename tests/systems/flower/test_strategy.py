@@ -77,13 +77,13 @@ def test_training_stops_in_the_round_that_reaches_the_target(work):
 
 
 def test_a_round_lasts_as_long_as_its_slowest_report(work):
-    grid = FakeGrid(4, {(1, 2): partial(honest, after_s=0.2)})
+    grid = FakeGrid(4, {(1, 2): partial(honest, after_s=1.0)})
     server = run(federation(rounds=3), grid, work)
     for number in range(3):
         durations = server.ledger.clients["duration_s"][server.ledger.clients["round"] == number]
         assert server.ledger.rounds["duration_s"][number] == durations.max()
-    assert 0.2 <= row(server, 1, 2)["duration_s"] < 0.29
-    assert row(server, 1, 1)["duration_s"] < 0.15
+    assert 1.0 <= row(server, 1, 2)["duration_s"] < 3
+    assert row(server, 1, 1)["duration_s"] < row(server, 1, 2)["duration_s"]
 
 
 def test_energy_is_the_clients_own_and_the_radio_for_the_rest_of_the_round_trip(work):
@@ -117,7 +117,8 @@ def test_a_late_client_is_asked_again_when_its_old_answer_is_in(work):
         federation(clients=2, clients_per_round=2, rounds=6, deadline_s=DEADLINE_S), grid, work
     )
     asked = [number for number, client in grid.trained if client == 1]
-    assert asked[:2] in ([0, 3], [0, 4])
+    assert asked[0] == 0
+    assert asked[1] > 1  # in round 1 it was still at work
     assert row(server, asked[1], 1)["outcome"] == "used"
 
 
