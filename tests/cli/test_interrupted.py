@@ -89,6 +89,7 @@ def test_a_run_that_had_begun_is_named_and_can_be_gone_on_with_and_interrupted_a
     assert interrupted(again) == (130, "", line)
 
 
+@pytest.mark.slow
 def test_of_several_runs_the_complete_ones_stand_in_a_table_with_how_to_go_on(tmp_path):
     pytest.importorskip("ai_edge_litert", reason="needs gnomon[mobile]")
     process = start(tmp_path, "run", *SEVERAL)
@@ -123,6 +124,7 @@ def test_of_several_runs_the_complete_ones_stand_in_a_table_with_how_to_go_on(tm
     )
 
 
+@pytest.mark.slow
 def test_json_of_several_interrupted_runs_says_the_same_and_its_commands_make_the_rest(tmp_path):
     pytest.importorskip("ai_edge_litert", reason="needs gnomon[mobile]")
     process = start(tmp_path, "run", *SEVERAL, "--json")

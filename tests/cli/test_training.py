@@ -43,6 +43,7 @@ def say(capsys):
     return run
 
 
+@pytest.mark.slow
 def test_ten_seeds_reach_the_target_and_hold_to_the_rules(runs):
     for run in runs:
         assert run.verdict.valid, run.verdict.failures

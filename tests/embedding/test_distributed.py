@@ -18,6 +18,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 SCRIPT = Path(__file__).with_name("train_together.py")
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
     stored = tmp_path / "trained.pt"
     told = subprocess.run(

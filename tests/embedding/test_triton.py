@@ -334,6 +334,7 @@ def test_a_missing_package_is_named_with_its_extra(package, monkeypatch):
     assert "\n" not in str(missing.value)
 
 
+@pytest.mark.slow
 @once
 def test_on_the_cpu_by_tritons_interpreter():
     clean = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}

@@ -165,6 +165,7 @@ def test_a_benchmark_that_leaves_its_scenarios_to_the_protocol_is_listed_with_th
     assert benchmarks["parity"]["scenarios"] == benchmarks["digits"]["scenarios"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_a_plug_in_runs_and_its_run_checks_out(with_plugin, listed, tmp_path):
     benchmarks, _ = listed
     on_null = benchmarks["parity"]["default_system"] == "null"

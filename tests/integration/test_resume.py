@@ -89,6 +89,7 @@ def test_a_run_stopped_in_its_second_test_keeps_the_first_and_comes_to_its_end(
     assert "resumed" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_search_for_the_peak_that_was_stopped_begins_anew(tmp_path):
     system = gnomon.CallableSystem(constant)
 

@@ -448,6 +448,7 @@ def runs(folders, tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_run_from_the_command_line_and_checks_out(
     command, folders, tmp_path
 ):

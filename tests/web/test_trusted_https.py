@@ -39,6 +39,7 @@ def trust(authority, home):
     subprocess.run([*base, "-A", "-t", "C,,", "-n", "Gnomon", "-i", str(authority)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_that_trusts_the_authority_opens_the_page_and_keeps_it_for_use_offline(tmp_path):
     if CHROMIUM is None or CERTUTIL is None:

@@ -94,6 +94,7 @@ def test_a_made_up_batch_looks_like_a_real_one():
         assert (invented.shape, invented.dtype) == (real.shape, real.dtype)
 
 
+@pytest.mark.slow
 def test_training_finds_what_users_take():
     made, samples = learner(), TASK.held_out
     with torch.inference_mode():
