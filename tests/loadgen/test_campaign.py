@@ -358,7 +358,7 @@ class OneAtATime(SynchronousSystem):
 
 
 PEAK_LATENCY_MS = 150
-"""Room for a machine that is held up; at 600 a second two seconds back up three times as far."""
+"""Room for a machine that is held up; at 540 a second, two seconds back up as far."""
 
 
 @pytest.fixture(scope="module")
@@ -378,7 +378,7 @@ def peak_run(tmp_path_factory):
 def test_the_peak_of_a_slow_system_is_valid_and_below_what_it_can_do(peak_run):
     assert peak_run.verdict.valid
     settings = peak_run.measurements["server"]["settings"]
-    assert 20 < settings["target_qps"] < 600
+    assert 50 < settings["target_qps"] < 540
     assert settings["min_duration_ns"] == 2 * NS_PER_S
     assert peak_run.result["server"]["percentile_latency_ns"] <= PEAK_LATENCY_MS * NS_PER_MS
 

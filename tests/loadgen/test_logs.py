@@ -464,8 +464,9 @@ def samples_in_trace(folder):
     )
 
 
-def assert_same_rate(queries, theirs, ours):
-    """The trace begins with the first query; the reference's clock began a moment before."""
+def assert_same_rate(queries, last_issued_ns, theirs, ours):
+    """The trace begins with the first query; the reference's clock began before, by a moment or a hold-up."""
+    assert ours == pytest.approx((queries - 1) * NS_PER_S / last_issued_ns, rel=1e-5, abs=0.006)
     seconds = [(queries - 1) / rate for rate in (theirs, ours)]
     assert seconds[1] <= seconds[0] * 1.00001
     assert seconds[0] - seconds[1] < 50e-3 + 1e-5 * seconds[0]
@@ -475,24 +476,23 @@ def assert_same_figures(settings, theirs, ours):
     """Write our logs from the samples in the reference's trace: they must say what its own say."""
     samples = samples_in_trace(theirs)
     (order,) = plan(settings)
-    issued = order.samples(0, len(samples) // order.samples_per_query)
-    np.testing.assert_array_equal(samples.sample_index, issued.reshape(-1))
+    queries = len(samples) // order.samples_per_query
+    np.testing.assert_array_equal(samples.sample_index, order.samples(0, queries).reshape(-1))
     if settings.scenario is Scenario.SERVER:
         np.testing.assert_array_equal(samples.scheduled_ns, order.arrivals_ns(0, len(samples)))
 
     write_logs(ours, settings, compute_outcome(samples, settings), context_of())
     its, mine = logs_in(theirs), logs_in(ours)
+    issued = queries, int(samples.issued_ns.max())
     stop = its.summary.index("Test Parameters Used")
     for expected, line in zip(its.summary[:stop], mine.summary[:stop], strict=True):
         if expected.startswith(RATE_OF_ITS_OWN):
-            assert_same_rate(
-                len(samples), *(float(text.split(":")[1]) for text in (expected, line))
-            )
+            assert_same_rate(*issued, *(float(text.split(":")[1]) for text in (expected, line)))
         else:
             assert line == expected
     for key in its.part("result_validity", "num_errors"):
         if key == "result_qps_with_loadgen_overhead":
-            assert_same_rate(len(samples), its.values[key], mine.values[key])
+            assert_same_rate(*issued, its.values[key], mine.values[key])
         elif key != "result_invalid_reason":
             assert mine.values[key] == its.values[key], key
 

@@ -139,6 +139,7 @@ def test_what_ran_stands_beside_what_was_asked_for_if_it_is_another(runs):
     for ran, cell in (
         ("bf16", "int8→bf16"),
         ("int8 (9 of 10 layers), fp32 (1 of 10 layers)", "int8 "),
+        ("fp32 (9 of 10 layers), int8 (1 of 10 layers)", "int8→fp32 "),
     ):
         system["description"]["precision_executed"] = ran
         text = shown([replace(run, record={**run.record, "system": system})], 80)

@@ -30,6 +30,30 @@ def test_answers_of_single_precision_are_known_by_their_digits():
     assert in_single_precision([other_kernels], [SINGLE])
 
 
+def softmax(logits):
+    raised = np.exp(logits - logits.max())
+    return (raised / raised.sum()).astype(np.float32)
+
+
+def test_a_sure_answer_shows_nothing_of_the_layers_before_it():
+    logits = np.r_[12.0, np.linspace(-2, 2, 30)].astype(np.float32)
+    assert not in_single_precision(
+        [softmax(logits.astype(np.float16).astype(np.float32))], [softmax(logits)]
+    )
+
+
+@pytest.mark.parametrize(
+    "other", [SINGLE[:, :-1], np.empty((1, 0), np.float32)], ids=["fewer", "none"]
+)
+def test_answers_of_another_shape_are_no_answers_to_compare(other):
+    assert not in_single_precision([SINGLE], [other])
+    assert not in_single_precision([other[:, :0]], [other[:, :0]])
+
+
+def test_answers_beyond_the_range_of_half_precision_were_not_made_in_it():
+    assert in_single_precision([SINGLE * np.float32(1e6)], [SINGLE * np.float32(1e6)])
+
+
 @pytest.mark.parametrize(
     "found",
     [
@@ -63,8 +87,13 @@ def test_a_trace_tells_what_the_kernels_that_matter_took():
 
 def test_a_trace_without_such_kernels_tells_nothing():
     session = {"cat": "Session", "name": "model_run", "ph": "X", "args": {}}
-    compiled = kernel("CoreMLExecutionProvider_1", "float")
-    assert precision_in([session, compiled, kernel("Conv", "float", name="_fence_before")]) == ""
+    assert precision_in([session, kernel("Conv", "float", name="_fence_before")]) == ""
+
+
+def test_what_another_provider_left_to_the_cpu_does_not_speak_for_the_model():
+    compiled = kernel("CoreML_1", "float")
+    compiled["args"]["provider"] = "CoreMLExecutionProvider"
+    assert precision_in([compiled, kernel("Gemm", "float", "float")]) == ""
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
@@ -82,8 +111,10 @@ def test_a_session_is_traced_before_the_clock_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trace_that_cannot_be_written_costs_the_word_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("json.loads", _no_json)
+@pytest.mark.parametrize("trouble", [("json.loads", None), ("tempfile.tempdir", "/no-such")])
+def test_a_trace_that_cannot_be_kept_costs_the_word_alone(monkeypatch, trouble):
+    place, value = trouble
+    monkeypatch.setattr(place, value or _no_json)
     system = OnnxSystem(precision="int8")
     system.load(make_task(TASK), np.arange(8))
     assert "precision_executed" not in system.describe()

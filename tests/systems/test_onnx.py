@@ -157,7 +157,7 @@ NO_MODEL = {
 
 
 @pytest.mark.parametrize("kind", NO_MODEL)
-def test_a_file_that_is_no_model_for_the_task_is_told_in_one_line(tmp_path, kind):
+def test_a_file_that_is_no_model_for_the_task_is_told_in_one_line(tmp_path, capfd, kind):
     make, words = NO_MODEL[kind]
     path = tmp_path / "mine.onnx"
     make(path)
@@ -167,6 +167,7 @@ def test_a_file_that_is_no_model_for_the_task_is_told_in_one_line(tmp_path, kind
     assert message.startswith(f"model {path} ")
     assert words in message
     assert "\n" not in message
+    assert capfd.readouterr() == ("", "")  # nor has the runtime said anything itself
     for left in find_runs(tmp_path / "runs"):
         assert Run.open(left).status == "aborted"
         assert not check(left).fine

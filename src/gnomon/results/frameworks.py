@@ -168,7 +168,8 @@ def _precision(row: FrameworkRow) -> str:
     ran = row.precision_executed
     if row.precision == OWN_PRECISION:
         return f"{row.precision}, {ran}" if ran else row.precision
-    return f"{row.precision}→{ran}" if ran and row.precision not in ran else row.precision
+    most = ran.partition(" (")[0]  # of the layers
+    return f"{row.precision}→{most}" if ran and row.precision != most else row.precision
 
 
 def _duration(row: FrameworkRow) -> str:

@@ -20,6 +20,8 @@ from gnomon.systems.executed import in_single_precision
 from gnomon.systems.model_file import ModelFileSystem, ModelInputs
 from gnomon.systems.tensors import Fitted, Tensor, fitted
 
+COMPARED = 8
+"""Samples whose answers show which precision ran: those of one alone may be near by chance."""
 MOST_APART = 0.05
 """A batch's answers are its samples' own if they differ by no larger share: kernels may round otherwise."""
 
@@ -59,7 +61,7 @@ class FixedBatchSystem(ModelFileSystem):
         """The same model on kernels that compute in single precision; None where there are none to ask.
 
         Raises:
-            DataError: They cannot load it.
+            Exception: Whatever the framework raises where they cannot load it.
         """
         return None
 
@@ -83,28 +85,34 @@ class FixedBatchSystem(ModelFileSystem):
         fit = fitted(self._path, task.name, single.inputs, single.outputs, given)
         inputs = ModelInputs(task, samples, fit.stored)
         try:
-            found = single.call(single.prepared(inputs[one]))
+            single.call(single.prepared(inputs[one]))
         except Exception as error:
             words = " ".join(str(error).split())[:160]
             raise DataError(
                 f"model {self._path} cannot run on the inputs of {task.name!r}: {words}"
             ) from None
         if self.precision == "fp16" and not self.precision_executed:
-            self.precision_executed = self._what_half_came_to(found, inputs[one])
+            few = np.unique(samples)[:COMPARED, None]
+            self.precision_executed = self._what_half_came_to(single, [inputs[row] for row in few])
         if self._whole and not _alike(single, self._whole, inputs, samples, self.max_batch_size):
             self._whole, self.max_batch_size = None, 1
         return _predicting(task, inputs, samples, fit, single, self._whole, self.max_batch_size)
 
-    def _what_half_came_to(self, found: list[NDArray[Any]], batches: list[NDArray[Any]]) -> str:
+    def _what_half_came_to(self, asked: Calls, inputs: list[list[NDArray[Any]]]) -> str:
         """`fp32` where half precision was asked for and single is what ran; else nothing is claimed."""
         assert self._path is not None
         try:
-            single = self._in_single_precision(self._path)
-        except DataError:
+            sure = self._in_single_precision(self._path)
+            if sure is None:
+                return ""
+            same = all(
+                in_single_precision(
+                    asked.call(asked.prepared(batches)), sure.call(sure.prepared(batches))
+                )
+                for batches in inputs
+            )
+        except Exception:  # the other kernels cannot run it: no reason not to measure these
             return ""
-        if single is None:
-            return ""
-        same = in_single_precision(found, single.call(single.prepared(batches)))
         return "fp32" if same else ""
 
 

@@ -12,13 +12,14 @@ import onnxruntime
 from gnomon.core.errors import DataError, SettingsError, UnknownNameError
 from gnomon.core.task import IndexArray, Outputs, Task
 from gnomon.systems.model_file import ModelFileSystem, ModelInputs
-from gnomon.systems.onnx_trace import KernelTrace
+from gnomon.systems.onnx_trace import KernelTrace, traced
 from gnomon.systems.tensors import require_count
 
 DEFAULT_PROVIDERS = ("CPUExecutionProvider",)
 DEFAULT_BATCH_SIZE = 64
 """Offline digits on one core: 64 is within 3 % of the best rate and keeps a batch under a millisecond."""
-SEVERITY_ERROR = 3
+SEVERITY_FATAL = 4
+"""What goes wrong is raised, and told in one line."""
 
 
 class OnnxSystem(ModelFileSystem):
@@ -107,9 +108,9 @@ class OnnxSystem(ModelFileSystem):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = SEVERITY_ERROR
+        options.log_severity_level = SEVERITY_FATAL
         if self.precision != "fp32":
-            self._trace = KernelTrace(options)
+            self._trace = traced(options)
         try:
             session = onnxruntime.InferenceSession(path, options, providers=self._providers)
         except Exception as error:

@@ -1,7 +1,7 @@
 """What ONNX Runtime's kernels compute in, told by its own trace of one call.
 
-The file does not tell: a processor without kernels for half precision gets casts around each operator, and a
-quantised model only runs in 8 bits where its operators were fused.
+The file does not tell: where a processor has no kernels for half precision, the operators are given casts and
+run in single; and a quantised model only runs in 8 bits where its operators were fused.
 """
 
 from __future__ import annotations
@@ -36,13 +36,18 @@ PRECISION_NAMES = {
     "uint8": "int8",
 }
 KERNEL_TIME = "_kernel_time"
+CPU = "CPUExecutionProvider"
 
 
 class KernelTrace:
     """A trace of a session from its making to `precision`, which ends it: later calls run untraced."""
 
     def __init__(self, options: onnxruntime.SessionOptions) -> None:
-        """Have the session that is made with these options traced."""
+        """Have the session that is made with these options traced.
+
+        Raises:
+            OSError: There is no room for a trace.
+        """
         folder = tempfile.mkdtemp(prefix="gnomon-trace-")
         # Also where the model turns out not to fit, and nobody asks for the trace.
         self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -59,10 +64,19 @@ class KernelTrace:
             self._remove()
 
 
-def precision_in(events: Iterable[dict[str, Any]]) -> str:
-    """The precisions of the kernels that matter, in words.
+def traced(options: onnxruntime.SessionOptions) -> KernelTrace | None:
+    """A trace of the session that is made with these options, or None where there is no room for one."""
+    try:
+        return KernelTrace(options)
+    except OSError:
+        return None
 
-    Parts of the graph that an execution provider compiled for itself tell nothing.
+
+def precision_in(events: Iterable[dict[str, Any]]) -> str:
+    """The precisions of the kernels that matter, in words; empty unless all ran on the CPU's own.
+
+    Parts of the graph that another execution provider compiled for itself tell nothing, and what was left
+    to the CPU would then speak for all; and a GPU may round float32 to less than that as it multiplies.
 
     Args:
         events: Of the trace, in Chrome's format.
@@ -71,7 +85,11 @@ def precision_in(events: Iterable[dict[str, Any]]) -> str:
     for event in events:
         args = event.get("args", {})
         operator, types = args.get("op_name"), args.get("input_type_shape")
-        if operator in COMPUTE_OPERATORS and types and event["name"].endswith(KERNEL_TIME):
+        if not operator or not event["name"].endswith(KERNEL_TIME):
+            continue
+        if args.get("provider") != CPU:
+            return ""
+        if operator in COMPUTE_OPERATORS and types:
             given = next(iter(types[0]))
             in_bytes = operator.startswith(QUANTISES_ITSELF)
             told.append("int8" if in_bytes else PRECISION_NAMES.get(given, given))

@@ -268,6 +268,7 @@ def test_a_batch_of_the_python_version_that_is_not_one_is_named(tmp_path, spoile
     assert "\n" not in str(caught.value)
 
 
+# Always the same: a few bytes can ask Python's unpickler for gigabytes.
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(content=st.binary(max_size=80))
 def test_a_batch_of_any_bytes_is_refused_as_bad_data(scratch, content):

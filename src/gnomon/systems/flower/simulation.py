@@ -122,7 +122,12 @@ class FlowerSimulation(FleetSystem):
                 num_supernodes=len(server.samples),
                 backend_config={
                     "client_resources": {"num_cpus": self.cpus_per_client, "num_gpus": 0.0},
-                    "init_args": {"include_dashboard": False, "log_to_driver": False},
+                    # "local": else Ray joins whatever cluster it finds, and ends with that.
+                    "init_args": {
+                        "address": "local",
+                        "include_dashboard": False,
+                        "log_to_driver": False,
+                    },
                 },
             )
 
