@@ -1,7 +1,8 @@
 // The timed loops: they take a clock in milliseconds and a function that answers, and give the times back.
 // Between `issued` and `completed` stands one awaited call and nothing else; all else happens between queries.
 
-const REPORT_EVERY_MS = 250;
+// Each report has the page drawn anew, on a processor that the model shares.
+const REPORT_EVERY_MS = 1000;
 const FIRST_CAPACITY = 1 << 14;
 
 /**
@@ -18,7 +19,7 @@ const FIRST_CAPACITY = 1 << 14;
  * @property {Int32Array} schedule      The first rows; `more` fetches further ones.
  * @property {(have: number) => Promise<Int32Array>} more   All rows, more than `have` of them; no more if there are none.
  * @property {Limits} limits
- * @property {(done: number, elapsed_ms: number) => void} report   At most four times a second, between queries.
+ * @property {(done: number, elapsed_ms: number) => void} report   At most once a second, between queries.
  */
 
 /** @typedef {{issued_ms: Float64Array, completed_ms: Float64Array, exhausted: boolean}} Times */
