@@ -164,9 +164,8 @@ def quick_run(chromium, base: str, out: Path, *, one_thread: bool = False) -> tu
             page.route("**/static/providers.js", told_of_one_processor)
         began = time.perf_counter()
         page.goto(f"{base}?mode=quick&tasks=mobile-classification&provider=wasm&autostart=1")
-        page.wait_for_timeout(
-            LEAST_S * 1e3
-        )  # looking for a text would have every frame drawn meanwhile
+        # Looking for a text would have every frame drawn while the model is measured.
+        page.wait_for_timeout(1e3 * LEAST_S)
         page.get_by_text("Valid", exact=True).wait_for(timeout=1e3 * PATIENCE_S)
         took_s = time.perf_counter() - began
     run = Run.open(find_runs(out)[-1])

@@ -201,6 +201,17 @@ def test_without_its_package_the_extra_is_named(monkeypatch):
         LiteRtSystem()
 
 
+def test_which_precision_ran_is_looked_into_once_though_sets_are_loaded_anew(monkeypatch):
+    task = make_task("mobile-segmentation")  # its answers are classes, which tell nothing
+    system = LiteRtSystem(precision="fp16")
+    looked = []
+    monkeypatch.setattr(system, "_in_single_precision", looked.append)
+    for samples in (SOME[:4], SOME[4:8]):
+        system.load(task, samples)
+    assert len(looked) == 1
+    assert "precision_executed" not in system.describe()
+
+
 def test_fp16_that_is_computed_in_single_precision_is_said_to_be():
     assert answers(precision="fp16", delegate="none")[0].describe()["precision_executed"] == "fp32"
     flags = CPU.read_text().split() if CPU.exists() else ["unknown"]

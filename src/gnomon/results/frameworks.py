@@ -201,5 +201,5 @@ def _remarks(rows: Sequence[FrameworkRow], target: QualityTarget) -> list[Text]:
             f"lost: against {FULL_PRECISION} of the same framework, or else of {REFERENCE_FRAMEWORK}"
         )
     if any("→" in _precision(row) for row in rows):
-        words.append("a→b: a was asked for, b is what ran")
+        words.append("a→b: a was asked for, b is what ran, in most layers at least")
     return [Text(line, style="dim") for line in words]

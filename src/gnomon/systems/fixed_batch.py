@@ -47,6 +47,7 @@ class FixedBatchSystem(ModelFileSystem):
 
     _single: Calls | None = None
     _whole: Calls | None = None
+    _looked_into_half = False
 
     @abstractmethod
     def _calls(self, path: Path, samples: int) -> Calls:
@@ -91,7 +92,8 @@ class FixedBatchSystem(ModelFileSystem):
             raise DataError(
                 f"model {self._path} cannot run on the inputs of {task.name!r}: {words}"
             ) from None
-        if self.precision == "fp16" and not self.precision_executed:
+        if self.precision == "fp16" and not self.precision_executed and not self._looked_into_half:
+            self._looked_into_half = True  # once, also where nothing can be told
             few = np.unique(samples)[:COMPARED, None]
             self.precision_executed = self._what_half_came_to(single, [inputs[row] for row in few])
         if self._whole and not _alike(single, self._whole, inputs, samples, self.max_batch_size):
